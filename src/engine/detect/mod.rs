@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     event::{
         Combinations, Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_end_of_long,
-        well_known,
+        is_long_running, well_known,
     },
     event_ref::EventRef,
     kubernetes::verbs::CHANGING,
@@ -140,7 +140,7 @@ impl RuleMatcher {
         self.watches_unfinished
             && event.first_str(well_known::VERB).is_some_and(|verb| CHANGING.contains(&verb))
             && event.has(well_known::RESOURCE)
-            && !is_end_of_long(event)
+            && !is_long_running(event)
             && self.index.may_be_unfinished(&self.rules, event, &mut self.fold)
     }
 

@@ -179,11 +179,15 @@ impl FieldTable {
     }
 }
 
+/// Whether a request runs long, so that the API server answers it in two stages.
+pub fn is_long_running(event: &Event<'_>) -> bool {
+    let text = |field| event.first_str(field).unwrap_or("");
+    runs_long(text(well_known::VERB), text(well_known::SUBRESOURCE))
+}
+
 /// Whether an event tells the end of a request that runs long, of whose answer the API server tells in an event before.
 pub fn is_end_of_long(event: &Event<'_>) -> bool {
-    let text = |field| event.first_str(field).unwrap_or("");
-    matches!(event.stage, Stage::ResponseComplete | Stage::Panic)
-        && runs_long(text(well_known::VERB), text(well_known::SUBRESOURCE))
+    matches!(event.stage, Stage::ResponseComplete | Stage::Panic) && is_long_running(event)
 }
 
 const NONE: u32 = u32::MAX;
