@@ -84,6 +84,16 @@ pub fn began_before(
     }
 }
 
+/// Leaves out those rows, which come in the order of time, that stand for no request of their own.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn leave_out_ends(reader: &Reader, rows: &mut Vec<Row>) -> Result<(), ArchiveError> {
+    let ends = ends_of(reader, rows)?;
+    rows.retain(|row| !ends.contains(&row.id));
+    Ok(())
+}
+
 /// Ids of those rows, which come in the order of time, that stand for no request of their own.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use crate::{
     engine::{
         access::{Outcome, Session, Sessions},
         ledger::hex_of,
-        text::span,
+        text::{counted, span},
         time::EventTime,
     },
 };
@@ -28,7 +28,7 @@ pub const QUESTION: QuestionKind = QuestionKind {
     name: "sessions",
     about: "Who entered what, with which command, for how long: what was open at some moment of the time, as far as it \
             began in it or in the 12 hours before, or ended in it. What has no end in the log, be it behind that time, \
-            is `opened`.",
+            is `opened`. Sessions of somebody who opens thousands an hour are `rolled_up`: how many, by whom and where.",
     parameters: &[PARAMETERS, CLUSTER, PERIOD],
     ask: |reader, params, now| {
         let question = Question::read(params, now)?;
@@ -41,7 +41,11 @@ const PARAMETERS: &[Parameter] = &[
     Parameter::text("actor", "Of one actor."),
     Parameter::text("namespace", "In one namespace."),
     Parameter::text("pod", "In one pod."),
-    Parameter::of(ParameterKind::Flag, "running", "Only those without an end."),
+    Parameter::of(
+        ParameterKind::Flag,
+        "running",
+        "Only those without an end; of those that are rolled up it is not told.",
+    ),
 ];
 
 const COLUMNS: [&str; 8] =
@@ -109,9 +113,11 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Entered, AskError> {
     add_ends(reader, &question.period, &mut sessions)?;
     let fits = |session: &Session| {
         let name = session.object.as_ref().and_then(|object| object.name.as_deref());
+        // It may be among several whose names are left out.
+        let is_in = |pod: &str| name.map_or(session.rolled_up.is_some(), |name| name == pod);
         (session.at() >= from || session.is_open_at(from))
             && (!question.running || session.state() == "opened")
-            && question.pod.as_deref().is_none_or(|pod| name == Some(pod))
+            && question.pod.as_deref().is_none_or(is_in)
     };
     Ok(Entered { sessions: sessions.finish().into_iter().filter(fits).collect() })
 }
@@ -156,6 +162,8 @@ struct View<'a> {
     outcome: Option<Outcome>,
     code: Option<u16>,
     attempts: u64,
+    count: u64,
+    last: Option<String>,
 }
 
 fn view(session: &Session) -> View<'_> {
@@ -178,16 +186,34 @@ fn view(session: &Session) -> View<'_> {
         outcome: session.outcome,
         code: session.code,
         attempts: session.attempts,
+        count: session.count(),
+        last: session.rolled_up.map(|rolled_up| rolled_up.last.rfc3339()),
     }
+}
+
+/// What it was in; of several whose names are left out `…` in their place.
+pub fn object_words(session: &Session) -> String {
+    session.object.as_ref().map_or_else(String::new, |object| {
+        let below = object.subresource.as_deref().unwrap_or("");
+        let unnamed = if session.rolled_up.is_some() { "…" } else { "" };
+        format!("{}/{} {below}", object.resource, object.name.as_deref().unwrap_or(unnamed))
+    })
+}
+
+/// What was run; of several sessions how many they are.
+pub fn command_words(session: &Session, zone: &TimeZone) -> String {
+    let Some(rolled_up) = session.rolled_up else {
+        return session.command.clone().unwrap_or_default();
+    };
+    let is_named = session.object.as_ref().is_some_and(|object| object.name.is_some());
+    let left_out = if is_named { "" } else { "; names and commands were left out" };
+    let (many, last) = (counted(rolled_up.count, "session"), shown_time(rolled_up.last, zone));
+    format!("[{many}, the last at {last}{left_out}]")
 }
 
 fn cells(session: &Session, zone: &TimeZone) -> Vec<String> {
     let object = session.object.as_ref();
     let text = |text: Option<&str>| text.unwrap_or("").to_owned();
-    let name = object.map_or_else(String::new, |object| {
-        let below = object.subresource.as_deref().unwrap_or("");
-        format!("{}/{} {below}", object.resource, object.name.as_deref().unwrap_or(""))
-    });
     vec![
         shown_time(session.at(), zone),
         session.duration.map_or_else(String::new, span),
@@ -195,8 +221,8 @@ fn cells(session: &Session, zone: &TimeZone) -> Vec<String> {
         text(session.actor.as_deref()),
         text(session.source_ip.as_deref()),
         text(object.and_then(|object| object.namespace.as_deref())),
-        name,
-        text(session.command.as_deref()),
+        object_words(session),
+        command_words(session, zone),
     ]
 }
 

@@ -89,7 +89,10 @@ fn access_cells(row: &Row, access: &Access, zone: &TimeZone) -> Vec<String> {
     let code = access.code.map_or_else(String::new, |code| format!(" {code}"));
     let classes: Vec<&str> = access.classes.iter().map(|class| &**class).collect();
     let mut what = kubectl_line(access);
-    if let Some(step) = access.session {
+    if access.names_left_out() {
+        what.push_str("  [names were left out]");
+    }
+    if let Some(step) = access.session.filter(|_| access.rolled_up.is_none()) {
         let span = access.duration.map_or_else(String::new, |micros| {
             format!(
                 " after {}",

@@ -18,7 +18,7 @@ use crate::{
 /// By which name it is asked.
 pub const QUESTION: QuestionKind = QuestionKind {
     name: "who-did",
-    about: "Who did something to something. Lists and watches that covered it count.",
+    about: "Who did something to something. Lists and watches that covered it count, and so does what is rolled up without names.",
     parameters: &[PARAMETERS, CLUSTER, PERIOD, PAGE],
     ask: |reader, params, now| {
         let question = Question::read(params, now)?;
@@ -132,13 +132,17 @@ fn covering(verb: &str, target: &Target) -> &'static [&'static str] {
 }
 
 impl Doings {
-    /// Whether a row was about more than the object that is asked about.
-    pub fn covers_more(&self, row: &Row) -> bool {
-        let object = row.access().and_then(|access| access.object.as_ref());
-        object.is_some_and(|object| {
-            self.has_name && object.name.is_none()
-                || self.has_namespace && object.namespace.is_none()
-        })
+    /// What a row has to do with the object that is asked about, if it does not name it: that it was about more, or that
+    /// it may have been about this one among others.
+    pub fn remark(&self, row: &Row) -> Option<&'static str> {
+        let access = row.access()?;
+        let object = access.object.as_ref()?;
+        let is_unnamed = self.has_name && object.name.is_none();
+        if is_unnamed && access.names_left_out() {
+            return Some("it may be among them");
+        }
+        let is_more = is_unnamed || self.has_namespace && object.namespace.is_none();
+        is_more.then_some("covered it")
     }
 }
 
@@ -164,9 +168,9 @@ impl Answer for Doings {
             let mut cells = cells(row, zone);
             if let Some(what) = cells.last_mut()
                 && format == Format::Text
-                && self.covers_more(row)
+                && let Some(remark) = self.remark(row)
             {
-                what.push_str("  [covered it]");
+                what.push_str(&format!("  [{remark}]"));
             }
             cells
         };

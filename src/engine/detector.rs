@@ -364,7 +364,8 @@ impl Collector<'_> {
             return;
         }
         let observed = match (self.alike.as_deref_mut(), manner.every) {
-            (Some(before), Some(every)) => {
+            // Which step of a session it is matters to those before and behind it.
+            (Some(before), Some(every)) if !manner.is_session => {
                 let at = access.at;
                 let alike = Arc::new(Alike::new(access, every, manner.key));
                 if let Some(place) = place {

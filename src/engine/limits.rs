@@ -280,6 +280,10 @@ pub const ROLL_UPS_MAX: usize = 50_000;
 /// Rows an hour of one class and actor beyond which names are left out: 600; counted.
 pub const FLOOD_ROWS: u64 = 600;
 
+/// Sessions an hour of one actor beyond which names and commands are left out: 6,000; counted. Each is one that somebody
+/// may have to answer for, and has two rows at most.
+pub const FLOOD_SESSIONS: u64 = 6_000;
+
 /// Actors and classes of which rows are counted an hour: 20,000. Names of further ones are left out.
 pub const FLOOD_ACTORS_MAX: usize = 20_000;
 

@@ -33,6 +33,7 @@ use super::{
     access::{Access, Alike, Observed, SessionStep, Usage},
     detector::DetectionBatch,
     encode::encode,
+    kubernetes::runs_long,
     ledger::{Chain, Content, Entry, EntryKind, Hash, Row, hex_of},
     limits::{
         IDENTITIES_PER_RULE_MAX, SEAL_INTERVAL, SEAL_ROWS, SPOOL_BYTES_MAX, SPOOL_ENTRY_ROWS,
@@ -61,7 +62,7 @@ pub struct RecorderCounts {
     pub shed: u64,
     /// Entries that were not, likewise.
     pub entries_lost: u64,
-    /// Copies of what was recorded already.
+    /// Copies of what was recorded already, and ends of sessions that are rolled up.
     pub duplicates: u64,
     /// Accesses whose names were left out, since there were too many of one actor.
     pub names_left_out: u64,
@@ -491,30 +492,36 @@ impl Recorder {
     }
 
     fn observed(&mut self, now: WallTime, observed: &Observed) {
-        let (at, request, session) = match observed {
-            Observed::Whole(access, _) => (access.at, access.request, access.session),
-            Observed::Alike { alike, at, request, .. } => (*at, *request, alike.access().session),
+        let (access, at, request) = match observed {
+            Observed::Whole(access, _) => (&**access, access.at, access.request),
+            Observed::Alike { alike, at, request, .. } => (alike.access(), *at, *request),
         };
-        let mut key = [0; 17];
-        key[..16].copy_from_slice(&request);
-        key[16] = u8::from(session == Some(SessionStep::End));
-        let is_long = session == Some(SessionStep::Start);
-        if self.identities.see_key(key, at, is_long) == Seen::Before {
+        let is_start = access.session == Some(SessionStep::Start);
+        let is_end = access.session == Some(SessionStep::End);
+        let is_long = is_start || ends_later(access);
+        if self.identities.see_key(key_of(request, is_end), at, is_long) == Seen::Before {
             self.counts.duplicates += 1;
             return;
         }
+        // What is heard first of a session decides whether both its steps are rows, or one row with others.
+        let other = (is_start || is_end).then(|| key_of(request, !is_end));
+        let has_row = other.is_some_and(|other| self.identities.knows_key(&other));
         let cut = match observed {
             Observed::Whole(access, manner) => {
                 let (mut every, mut parts) = (manner.every, manner.key);
-                if every.is_none() && self.floods.is_flood(access) {
+                if every.is_none() && !has_row && self.floods.is_flood(access) {
                     self.counts.names_left_out += 1;
                     every = Some(Duration::from_secs(3_600));
                     parts = parts.without(KeyPart::Name);
                 }
-                let Some(every) = every else {
+                let Some(every) = every.filter(|_| !has_row) else {
                     self.access(now, access.as_ref().clone());
                     return;
                 };
+                if let Some(other) = other {
+                    // The row stands for all of it.
+                    self.identities.see_key(other, at, true);
+                }
                 let alike = Alike::new(access.as_ref().clone(), every, parts);
                 self.roll_ups.add(&alike, at, &access.position, || alike.access().clone())
             }
@@ -638,6 +645,22 @@ impl Recorder {
         count(&mut self.counts.rows, EntryKind::Seal.as_str());
         self.push(now, Content::Entry(Box::new(entry)));
     }
+}
+
+/// Whether the end of a request that is no session may come hours after its beginning: of a watch, or of a log that is
+/// followed. Those of machines are many, and seldom last for so long as copies are known.
+fn ends_later(access: &Access) -> bool {
+    let verb = access.verb.as_deref().unwrap_or("");
+    let below = access.object.as_ref().and_then(|object| object.subresource.as_deref());
+    access.session.is_none() && !access.actor.is_machine() && runs_long(verb, below.unwrap_or(""))
+}
+
+/// Under which key a request is known; the end of a session has one of its own.
+fn key_of(request: [u8; 16], is_end: bool) -> [u8; 17] {
+    let mut key = [0; 17];
+    key[..16].copy_from_slice(&request);
+    key[16] = u8::from(is_end);
+    key
 }
 
 /// Under which key of its table a store keeps where the chain has come to.

@@ -7,12 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 
-use super::{Access, Detail, Manner, Object, Outcome};
+use super::{Access, Detail, Manner, Object, Outcome, SINGLE_ONES, SessionStep};
 use crate::engine::{
     digest::{Digest, SecretDigest, SecretDigests},
     event::{Event, FieldId, FieldTable, Identities, Parts, well_known},
     event_ref::EventRef,
-    kubernetes::verbs::READING,
+    kubernetes::verbs::{NAMELESS, READING},
     limits::{ALIKE_KEY_BYTES_MAX, ALIKE_KNOWN_PER_WORKER_MAX},
     rule::{KeyPart, KeyParts, RuleIndex},
     time::EventTime,
@@ -92,8 +92,14 @@ fn only(mut access: Access, parts: KeyParts) -> Access {
         access.permission = None;
     }
     if !has(KeyPart::Name) {
-        // Details are those of one object.
-        access.detail = Detail::default();
+        let is_of_one = access.object.as_ref().is_some_and(|object| object.name.is_some())
+            && access.verb.as_deref().is_some_and(|verb| NAMELESS.contains(&verb));
+        // Details are those of one object. A list of one is none of all.
+        let selector = is_of_one.then(|| SINGLE_ONES.to_owned());
+        access.detail = Detail { selector, ..Detail::default() };
+    }
+    if access.session.is_some() {
+        (access.session, access.duration) = (Some(SessionStep::Whole), None);
     }
     access.object = access.object.filter(|_| has(KeyPart::Resource)).map(|object| Object {
         subresource: object.subresource.filter(|_| has(KeyPart::Subresource)),
@@ -125,6 +131,9 @@ fn digest_of(access: &Access, every: Duration) -> [u8; 16] {
         permission.as_deref(),
     ] {
         digest = digest.optional_part(text);
+    }
+    if access.names_left_out_of_lists() {
+        digest = digest.part(SINGLE_ONES);
     }
     digest.first()
 }
@@ -234,6 +243,9 @@ impl AlikeBefore {
             self.key.extend_from_slice(&rule.index().to_le_bytes());
         }
         self.key.extend_from_slice(&code.to_le_bytes());
+        // A name that is left out is one all the same.
+        let has_name = event.first_str(well_known::NAME).is_some_and(|name| !name.is_empty());
+        self.key.push(u8::from(has_name));
         // Who is who may change with time.
         self.key.extend_from_slice(&self.identities.ended(event.time).to_le_bytes());
         let of_one: &[FieldId] = if tells_one { &FIELDS_OF_ONE } else { &[] };

@@ -14,7 +14,7 @@ use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
     decode::{Decoder, Origin as TextOrigin, Sink, body_of},
     event::{
-        Event, FieldId, FieldTable, Reference, RequestIdentity, Sources, Stage, is_long_running,
+        Event, FieldId, FieldTable, Reference, RequestIdentity, Sources, Stage, is_end_of_long,
         redact, redact_json, well_known,
     },
     kubernetes::AuditLevel,
@@ -227,7 +227,7 @@ impl Taker<'_> {
 /// A session is told of in two stages, unless the log has one of them only.
 fn session_step(event: &Event<'_>) -> SessionStep {
     match event.stage {
-        Stage::ResponseComplete if is_long_running(event) => SessionStep::End,
+        _ if is_end_of_long(event) => SessionStep::End,
         Stage::ResponseComplete | Stage::Panic => SessionStep::Whole,
         Stage::RequestReceived | Stage::Unfinished | Stage::ResponseStarted => SessionStep::Start,
     }

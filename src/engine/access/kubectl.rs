@@ -1,5 +1,5 @@
 //! A line that reads like the command by which somebody may have done it. For people: the client may have
-//! been another, and what is not known is left out.
+//! been another, and what is not known is left out. In the place of a name that a roll-up left out is `…`.
 
 use std::sync::Arc;
 
@@ -38,7 +38,9 @@ fn of_object(access: &Access, object: &Object<Arc<str>>, words: &mut Vec<String>
         _ => object.resource.to_string(),
     };
     let resource = quoted(&resource);
-    let name = object.name.as_deref().map(quoted);
+    let left_out = access.names_left_out();
+    // What is quoted is never this.
+    let name = object.name.as_deref().map(quoted).or_else(|| left_out.then(|| "…".to_owned()));
     let named = |words: &mut Vec<String>, name: Option<String>| words.extend(name);
     match (&*object.resource, object.subresource.as_deref(), verb) {
         ("pods", Some(below @ ("exec" | "attach")), _) => {
@@ -90,7 +92,7 @@ fn of_object(access: &Access, object: &Object<Arc<str>>, words: &mut Vec<String>
     }
     match &object.namespace {
         Some(namespace) => words.push(format!("-n {}", quoted(namespace))),
-        None if object.name.is_none() && is_namespaced(&object.resource) => {
+        None if object.name.is_none() && !left_out && is_namespaced(&object.resource) => {
             words.push("-A".to_owned());
         }
         None => {}

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::{Event, Reference},
-    kubernetes::AuditLevel,
+    kubernetes::{AuditLevel, verbs::NAMELESS},
     rule::KeyParts,
     time::EventTime,
     words::words,
@@ -58,7 +58,7 @@ words! {
         Start = "start",
         /// It was closed; its beginning is a row of its own.
         End = "end",
-        /// Both: the log tells of its end alone.
+        /// Both: the log tells of no other part, or several sessions are rolled up.
         Whole = "whole",
     }
 }
@@ -137,6 +137,9 @@ pub struct Actor<T> {
     /// Its team.
     pub team: Option<T>,
 }
+
+/// The selector of lists and watches of one object each, as far as a roll-up leaves their names out.
+pub(super) const SINGLE_ONES: &str = "fieldSelector=metadata.name=…";
 
 /// Kinds of actor that are no people.
 pub const MACHINES: [&str; 3] = ["serviceaccount", "node", "system"];
@@ -316,6 +319,31 @@ impl<T> Access<T> {
     /// When the last of its requests was answered.
     pub fn last(&self) -> EventTime {
         self.rolled_up.map_or(self.at, |rolled_up| rolled_up.last)
+    }
+}
+
+impl<T: AsRef<str>> Access<T> {
+    /// Whether it is about objects whose names a roll-up left out: it stands for requests for one object each. A list has
+    /// no name, nor has a create that was refused.
+    pub fn names_left_out(&self) -> bool {
+        let Some(object) = self.object.as_ref().filter(|object| object.name.is_none()) else {
+            return false;
+        };
+        let is_of_one = match self.verb.as_ref().map(AsRef::as_ref) {
+            Some("create") => {
+                object.subresource.is_some() || self.outcome == Some(Outcome::Success)
+            }
+            Some(verb) if NAMELESS.contains(&verb) => self.names_left_out_of_lists(),
+            Some(_) | None => true,
+        };
+        self.rolled_up.is_some() && is_of_one
+    }
+}
+
+impl<T> Access<T> {
+    /// Whether it is a list or watch of one object, whose name is left out.
+    fn names_left_out_of_lists(&self) -> bool {
+        self.detail.selector.as_deref() == Some(SINGLE_ONES)
     }
 }
 

@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use super::{Access, Object, Outcome, SessionStep};
+use super::{Access, Object, Outcome, RollUp, SessionStep};
 use crate::engine::time::EventTime;
 
 /// Clients try twice when they are refused, in one way and in the other: what is refused again within
 /// this time is one attempt.
 const ATTEMPT: Duration = Duration::from_secs(2);
 
-/// One session.
+/// One session, or several that are rolled up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Which request it was.
@@ -42,8 +42,10 @@ pub struct Session {
     pub outcome: Option<Outcome>,
     /// The status.
     pub code: Option<u16>,
-    /// How often it was tried.
+    /// How often it was tried; of several, how many they are.
     pub attempts: u64,
+    /// Several: how many, and when they were opened. When each was closed is not told.
+    pub rolled_up: Option<RollUp>,
 }
 
 impl Session {
@@ -52,14 +54,24 @@ impl Session {
         match (self.outcome, self.end) {
             (Some(Outcome::Denied), _) => "denied",
             (Some(Outcome::Error), _) => "failed",
+            _ if self.rolled_up.is_some() => "rolled_up",
             (_, Some(_)) => "ended",
             // A 101 says that the stream was opened; the command may never have begun.
             (_, None) => "opened",
         }
     }
 
-    /// Whether it was open then, or was closed at that moment, if it had begun.
+    /// How many sessions it stands for.
+    pub fn count(&self) -> u64 {
+        self.rolled_up.map_or(1, |rolled_up| rolled_up.count)
+    }
+
+    /// Whether it was open then, or was closed at that moment, if it had begun. Of several: whether they were opened up to
+    /// then at least.
     pub fn is_open_at(&self, time: EventTime) -> bool {
+        if let Some(rolled_up) = self.rolled_up {
+            return rolled_up.last >= time;
+        }
         self.end.map_or(self.state() == "opened", |end| end >= time)
     }
 
@@ -80,27 +92,17 @@ impl Sessions {
     /// Adds the next access, in the order of time; what is no session is passed over.
     pub fn add(&mut self, access: &Access) {
         let Some(step) = access.session else { return };
+        if access.rolled_up.is_some() {
+            self.sessions.push(Session::several(access));
+            return;
+        }
         if let Some(session) =
             self.by_request.get(&access.request).and_then(|index| self.sessions.get_mut(*index))
         {
             session.join(access, step);
             return;
         }
-        let mut session = Session {
-            request: access.request,
-            actor: access.actor.id.clone(),
-            on_behalf_of: access.on_behalf_of.clone(),
-            cluster: access.cluster.clone(),
-            object: access.object.clone(),
-            source_ip: access.source_ip.clone(),
-            command: access.detail.command.clone(),
-            start: None,
-            end: None,
-            duration: None,
-            outcome: access.outcome,
-            code: access.code,
-            attempts: 1,
-        };
+        let mut session = Session::new(access);
         session.join(access, step);
         if session.outcome == Some(Outcome::Denied)
             && let Some(index) = self.sessions.iter().rposition(|one| one.is_again(&session))
@@ -134,6 +136,32 @@ impl Sessions {
 }
 
 impl Session {
+    /// Of its first access, whichever step it tells of.
+    fn new(access: &Access) -> Session {
+        Session {
+            request: access.request,
+            actor: access.actor.id.clone(),
+            on_behalf_of: access.on_behalf_of.clone(),
+            cluster: access.cluster.clone(),
+            object: access.object.clone(),
+            source_ip: access.source_ip.clone(),
+            command: access.detail.command.clone(),
+            start: None,
+            end: None,
+            duration: None,
+            outcome: access.outcome,
+            code: access.code,
+            attempts: 1,
+            rolled_up: None,
+        }
+    }
+
+    /// Of a roll-up.
+    fn several(access: &Access) -> Session {
+        let (rolled_up, attempts) = (access.rolled_up, access.count());
+        Session { start: Some(access.at), attempts, rolled_up, ..Session::new(access) }
+    }
+
     fn join(&mut self, access: &Access, step: SessionStep) {
         self.outcome = access.outcome.or(self.outcome);
         self.code = access.code.or(self.code);
@@ -152,6 +180,7 @@ impl Session {
     /// Whether another attempt is the same that was refused a moment before.
     fn is_again(&self, other: &Session) -> bool {
         self.outcome == Some(Outcome::Denied)
+            && self.rolled_up.is_none()
             && self.actor == other.actor
             && self.on_behalf_of == other.on_behalf_of
             && self.source_ip == other.source_ip

@@ -118,7 +118,9 @@ impl Visit {
         if access.outcome == Some(Outcome::Denied) {
             self.denied += count;
         }
-        self.sessions += u64::from(is_first && access.session.is_some());
+        if access.session.is_some() {
+            self.sessions += count;
+        }
         for class in &access.classes {
             self.is_privileged |= &**class == "privileged";
             if self.classes.len() < TEXTS_MAX || self.classes.contains_key(class) {

@@ -19,7 +19,7 @@ use super::{
 use crate::engine::{
     dead_letter::{ControlMessage, DeadLetterReason},
     decode::{Decoder, Origin, Sink},
-    event::{Event, FieldId, Stage, is_long_running, unseen, well_known},
+    event::{Event, FieldId, Stage, is_end_of_long, unseen, well_known},
     limits::CAPTURED_VALUES_MAX,
     rule::{
         CaptureSlot, CorrelationRule, DetectionRule, Expression, Note, Outline, Predicate, Rule,
@@ -351,7 +351,7 @@ impl<'r> Explainer<'r> {
             Stage::Unfinished if !names_unfinished => Some(NO_STAGE),
             _ => None,
         };
-        let second = canonical && stage == Stage::ResponseComplete && is_long_running(event.every);
+        let second = canonical && is_end_of_long(event.every);
         let condition = self.condition(index, rule, event);
         let carried = rule.capture.iter().map(|field| self.carried(*field, rule, event)).collect();
         let explained = ExplainedRule {

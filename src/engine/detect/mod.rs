@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     event::{
-        Combinations, Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_long_running,
-        well_known,
+        Combinations, Event, FieldId, Parts, Reference, RequestIdentity, Stage, is_end_of_long,
+        is_long_running, well_known,
     },
     event_ref::EventRef,
     kubernetes::verbs::CHANGING,
@@ -284,8 +284,8 @@ impl RuleMatcher {
 pub(super) fn is_canonical(event: &Event<'_>) -> bool {
     match event.stage {
         Stage::RequestReceived | Stage::Unfinished => false,
-        Stage::ResponseStarted | Stage::Panic => true,
-        Stage::ResponseComplete => !is_long_running(event),
+        Stage::ResponseStarted => true,
+        Stage::ResponseComplete | Stage::Panic => !is_end_of_long(event),
     }
 }
 

@@ -201,10 +201,10 @@ pub const DERIVATIONS: &[Derivation] = &[
     derived(
         "duration",
         Number,
-        Often("only at stage ResponseComplete"),
+        Often("only at the stages ResponseComplete and Panic"),
         With(|event, field, _| duration(event, field)),
-        "Seconds from the request's arrival to its end. Only at stage `ResponseComplete`; absent if a \
-         time is missing. 0 for GKE, whose log has one time of each request.",
+        "Seconds from the request's arrival to its end. Only at the stages `ResponseComplete` and `Panic`; \
+         absent if a time is missing. 0 for GKE, whose log has one time of each request.",
     ),
     derived(
         "event.bytes",
@@ -493,7 +493,7 @@ fn outcome(event: &mut Event<'_>, field: FieldId) {
 }
 
 fn duration(event: &mut Event<'_>, field: FieldId) {
-    if event.stage != Stage::ResponseComplete {
+    if !matches!(event.stage, Stage::ResponseComplete | Stage::Panic) {
         return;
     }
     let time = |field| event.first_str(field).and_then(EventTime::parse);

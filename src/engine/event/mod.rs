@@ -185,6 +185,11 @@ pub fn is_long_running(event: &Event<'_>) -> bool {
     runs_long(text(well_known::VERB), text(well_known::SUBRESOURCE))
 }
 
+/// Whether an event tells the end of a request that runs long, of whose answer the API server tells in an event before.
+pub fn is_end_of_long(event: &Event<'_>) -> bool {
+    matches!(event.stage, Stage::ResponseComplete | Stage::Panic) && is_long_running(event)
+}
+
 const NONE: u32 = u32::MAX;
 
 /// The values of one field: first and last link, and how many.

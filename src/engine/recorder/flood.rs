@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 
 use crate::engine::{
     access::Access,
-    limits::{FLOOD_ACTORS_MAX, FLOOD_ROWS, ROWS_PER_HOUR_MAX},
+    limits::{FLOOD_ACTORS_MAX, FLOOD_ROWS, FLOOD_SESSIONS, ROWS_PER_HOUR_MAX},
+    rule::SESSION,
     time::EventTime,
 };
 
@@ -29,15 +30,20 @@ pub(super) struct Floods {
 }
 
 impl Floods {
-    /// Whether an access is one of too many of its class and actor.
+    /// Whether an access is one of too many of its class and actor. Sessions are counted by themselves, whatever other
+    /// classes they have: what else somebody did takes nothing from them, nor they from it.
     pub(super) fn is_flood(&mut self, access: &Access) -> bool {
         let who = access.actor.id.as_ref().or(access.source_ip.as_ref());
-        let (Some(class), Some(who)) = (access.classes.first(), who) else { return false };
+        let session = access.classes.iter().find(|class| &***class == SESSION);
+        let (Some(class), Some(who)) = (session.or(access.classes.first()), who) else {
+            return false;
+        };
+        let most = if session.is_some() { FLOOD_SESSIONS } else { FLOOD_ROWS };
         let hour = self.hours.entry(access.at.micros().div_euclid(HOUR)).or_default();
         let key = (Arc::clone(class), Arc::clone(who));
         if let Some(count) = hour.get_mut(&key) {
             *count += 1;
-            return *count > FLOOD_ROWS;
+            return *count > most;
         }
         if hour.len() >= FLOOD_ACTORS_MAX {
             // So many are a flood together.

@@ -1,9 +1,9 @@
 //! Copies, roll-ups, floods, and a ledger whose state was lost.
 
 use super::*;
-use crate::engine::limits::FLOOD_ROWS;
+use crate::engine::limits::{FLOOD_ROWS, FLOOD_SESSIONS};
 use crate::engine::{
-    access::{Actor, AuditId, Detail, EventPosition, Manner, Object, UsageMode},
+    access::{Actor, AuditId, Detail, EventPosition, Manner, Object, SessionStep::*, UsageMode},
     rule::KeyParts,
 };
 
@@ -152,6 +152,132 @@ fn a_flood_loses_names_first_and_then_accesses_and_it_is_told() {
         recorder.fresh.iter().filter_map(|row| row.entry()).find(|e| e.kind == EntryKind::Gap);
     let gap = gap.expect("what was shed is told");
     assert_eq!(gap.count_of("accesses"), 100);
+}
+
+/// A step of a session.
+fn step(number: u64, seconds: i64, step: SessionStep) -> Access {
+    let mut access = access(0, seconds, "session");
+    access.request[..8].copy_from_slice(&number.to_le_bytes());
+    access.session = Some(step);
+    access.duration = (step == End).then_some(1_000_000);
+    access
+}
+
+/// What stands in the rows of accesses: of which session which step, and of a roll-up how many.
+fn steps(recorder: &Recorder) -> Vec<(Option<SessionStep>, Option<u64>)> {
+    let of = |row: &Arc<Row>| {
+        row.access().map(|access| (access.session, access.rolled_up.map(|one| one.count)))
+    };
+    recorder.fresh.iter().filter_map(of).collect()
+}
+
+#[test]
+fn of_a_flood_of_sessions_each_counts_once_and_no_end_is_one() {
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    let mut hear = |access| recorder.handle_batch(NOW, &batch(vec![each(access)]));
+    // Other classes take no room from sessions.
+    for number in 0..FLOOD_ROWS {
+        let mut access = step(1_000_000 + number, 5, Start);
+        (access.session, access.classes) = (None, vec!["privileged".into()]);
+        hear(access);
+    }
+    let mut privileged = |access: Access| {
+        hear(Access { classes: vec!["privileged".into(), "session".into()], ..access });
+    };
+    for number in 0..FLOOD_SESSIONS + 40 {
+        privileged(step(number, 5, Start));
+        privileged(step(number, 6, End));
+    }
+    // Of these the log has the end alone, and of that one the end comes first.
+    for number in 0..7 {
+        privileged(step(2_000_000 + number, 7, End));
+        privileged(step(2_000_000 + number, 8, End));
+    }
+    privileged(step(2_000_000, 6, Start));
+    // One that began before ends as it began.
+    privileged(step(0, 9, End));
+    assert_eq!(recorder.counts().names_left_out, 47);
+    recorder.advance(NOW, EventTime::from_micros(3_600_000_000), EventTime::MIN);
+    let steps = steps(&recorder);
+    let most = usize::try_from(FLOOD_SESSIONS).unwrap();
+    let of = |step| steps.iter().filter(|(found, _)| *found == Some(step)).count();
+    assert_eq!((of(Start), of(End)), (most, most));
+    let rolled_up: Vec<_> = steps.iter().filter(|(_, count)| count.is_some()).collect();
+    assert_eq!(rolled_up, [&(Some(Whole), Some(47))]);
+    let first = recorder.fresh.iter().filter_map(|row| row.access()).find(|a| a.count() == 47);
+    assert_eq!(first.unwrap().duration, None);
+}
+
+#[test]
+fn the_end_of_a_watch_that_somebody_held_for_hours_is_no_other_request() {
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    let mut watch = |seconds: i64, kind: &str| {
+        let mut access = access(1, seconds, "a");
+        access.verb = Some("watch".into());
+        access.request[0] = u8::from(kind == "human");
+        access.actor = Actor { kind: kind.into(), human: kind == "human", ..access.actor };
+        // All before it has come to rest.
+        let watermark = access.at;
+        recorder.advance(NOW, watermark, watermark);
+        recorder.handle_batch(NOW, &batch(vec![each(access)]));
+        recorder.counts().duplicates
+    };
+    let told: Vec<u64> = [(5, "human"), (7_200, "human"), (7_300, "node"), (14_400, "node")]
+        .map(|(at, kind)| watch(at, kind))
+        .to_vec();
+    // Machines hold theirs for minutes; so many are not remembered for a day.
+    assert_eq!(told, [0, 1, 1, 1]);
+}
+
+#[test]
+fn sessions_that_a_rule_rolls_up_count_once_over_restarts() {
+    let rolled = |access| {
+        let (every, key) = (Some(Duration::from_secs(60)), KeyParts::ALL);
+        batch(vec![Observed::Whole(Box::new(access), Manner { every, key, is_session: true })])
+    };
+    let mut recorder = Recorder::new(&EngineSettings::default());
+    let mut stored = BTreeMap::new();
+    recorder.handle_batch(NOW, &rolled(step(1, 5, Start)));
+    recorder.handle_batch(NOW, &rolled(step(2, 5, End)));
+    let mut recorder = restored(&mut recorder, &mut stored);
+    recorder.handle_batch(NOW, &rolled(step(1, 6, End)));
+    recorder.handle_batch(NOW, &rolled(step(2, 4, Start)));
+    // A rule that came meanwhile makes no other session of what has a row.
+    recorder.handle_batch(NOW, &batch(vec![each(step(3, 7, Start))]));
+    recorder.handle_batch(NOW, &rolled(step(3, 8, End)));
+    recorder.advance(NOW, EventTime::from_micros(60_000_000), EventTime::MIN);
+    assert_eq!(steps(&recorder), [(Some(Start), None), (Some(End), None), (Some(Whole), Some(2))]);
+}
+
+#[test]
+fn names_that_a_roll_up_leaves_out_are_told_from_lists() {
+    let left_out = |verb: &str, name: Option<&str>, below: Option<&str>| {
+        let mut recorder = Recorder::new(&EngineSettings::default());
+        let mut access = access(1, 5, "a");
+        access.verb = Some(verb.into());
+        let (name, subresource) = (name.map(Into::into), below.map(Into::into));
+        let object = Object { resource: "secrets".into(), name, subresource, ..Object::default() };
+        access.object = Some(object);
+        let (every, key) = (Some(Duration::from_secs(60)), KeyParts::ALL.without(KeyPart::Name));
+        let manner = Manner { every, key, is_session: false };
+        recorder.handle_batch(NOW, &batch(vec![Observed::Whole(Box::new(access), manner)]));
+        recorder.finish(NOW);
+        let told = recorder.fresh.iter().find_map(|row| row.access()).unwrap();
+        assert_eq!(told.object.as_ref().unwrap().name, None);
+        told.names_left_out()
+    };
+    for (verb, name, below, expected) in [
+        ("get", Some("db"), None, true),
+        ("delete", Some("db"), None, true),
+        ("create", Some("db"), Some("exec"), true),
+        ("create", None, None, false),
+        ("list", None, None, false),
+        ("watch", None, None, false),
+        ("deletecollection", None, None, false),
+        ("watch", Some("db"), None, true),
+    ] {
+        assert_eq!(left_out(verb, name, below), expected, "{verb} {name:?}");
+    }
 }
 
 #[test]

@@ -150,13 +150,18 @@ impl Identities {
         Identities { keep: other.keep, ..self }
     }
 
+    /// Whether a key is remembered.
+    pub(in crate::engine) fn knows_key(&self, key: &IdentityKey) -> bool {
+        self.known.contains(key)
+    }
+
     /// Whether a request is remembered, whatever its stage.
     pub(super) fn knows(&self, request: RequestIdentity) -> bool {
         let mut key = [0; 17];
         for (to, from) in key.iter_mut().zip(request.0) {
             *to = from;
         }
-        self.known.contains(&key)
+        self.knows_key(&key)
     }
 
     /// Remembers a detection.

@@ -189,7 +189,9 @@ impl Person {
         if access.outcome == Some(Outcome::Denied) {
             self.denied += count;
         }
-        self.sessions += u64::from(access.session.is_some());
+        if access.session.is_some() {
+            self.sessions += count;
+        }
         if access.classes.iter().any(|class| &**class == "privileged") {
             self.privileged += count;
         }

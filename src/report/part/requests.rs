@@ -8,7 +8,7 @@ use crate::{
     engine::{
         access::{Access, Outcome, Permission, kubectl_line},
         rule::SESSION,
-        text::span,
+        text::{counted, span},
         time::EventTime,
     },
     report::{
@@ -70,8 +70,9 @@ impl Requests {
         let object = access.object.as_ref();
         let namespace = object.and_then(|object| object.namespace.clone()).unwrap_or_else(none);
         if is("secret_read") {
+            let unnamed = if access.names_left_out() { "(names left out)" } else { "(all)" };
             let name =
-                object.and_then(|object| object.name.clone()).unwrap_or_else(|| Arc::from("(all)"));
+                object.and_then(|object| object.name.clone()).unwrap_or_else(|| Arc::from(unnamed));
             let others = || (Arc::from("(others)"), none());
             let secret = of_key(&mut self.secrets, (Arc::clone(&namespace), name), others);
             match access.outcome {
@@ -165,6 +166,7 @@ impl Requests {
                    Where the log does not say how a request ended, it counts as read.")
             .note("`(all)` are lists and watches; one that was answered gave the content of every secret that it covers. Commands \
                    for one secret show those that covered it, too, and those of `(all)` every secret.")
+            .note("`(names left out)` are requests for one secret each, which are rolled up; commands for one secret show them, too.")
             .table(table)
     }
 
@@ -185,9 +187,13 @@ impl Requests {
                     who(access),
                     from(access),
                     outcome(access),
-                    Cell::text(kubectl_line(access)),
+                    what(access),
                     command.map_or(Cell::NotApplicable, Cell::text),
-                    duration.map_or(Cell::text("its end was not seen"), shown),
+                    match (duration, access.rolled_up) {
+                        (Some(duration), _) => shown(duration),
+                        (None, Some(_)) => Cell::NotApplicable,
+                        (None, None) => Cell::text("its end was not seen"),
+                    },
                 ],
             );
         }
@@ -213,7 +219,7 @@ impl Requests {
                     who(access),
                     from(access),
                     outcome(access),
-                    Cell::text(kubectl_line(access)),
+                    what(access),
                     role.map_or(Cell::NotApplicable, Cell::text),
                     Cell::text(subjects),
                     body.map_or(Cell::NotApplicable, |body| {
@@ -331,6 +337,14 @@ fn who(access: &Access) -> Cell {
         Some(caller) => Cell::text(format!("{caller} as {actor}")),
         None => Cell::text(actor),
     }
+}
+
+/// What was done; of a roll-up how often, and what it left out.
+fn what(access: &Access) -> Cell {
+    let line = kubectl_line(access);
+    let Some(rolled_up) = access.rolled_up else { return Cell::text(line) };
+    let left_out = if access.names_left_out() { "; names were left out" } else { "" };
+    Cell::text(format!("{line}  [{}{left_out}]", counted(rolled_up.count, "request")))
 }
 
 fn from(access: &Access) -> Cell {

@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     archive::Filter,
-    ask::{Parameter, begun::ends_of},
+    ask::{
+        Parameter,
+        begun::{ends_of, leave_out_ends},
+    },
     engine::{
         access::{Access, Outcome, VISIT_PAUSE, Visits},
         ledger::Row,
@@ -98,7 +101,8 @@ pub(in crate::server) async fn page(
     let answer = ask(&context, move |reader| {
         let filters = [Filter::Actor(actor), Filter::Accesses];
         let (rows, is_cut) = last_rows(reader, &filters, range, SHOWN_ROWS)?;
-        let (before, _) = last_rows(reader, &filters, (since, range.0), ROWS_MAX)?;
+        let (mut before, _) = last_rows(reader, &filters, (since, range.0), ROWS_MAX)?;
+        leave_out_ends(reader, &mut before)?;
         let ends = ends_of(reader, &rows)?;
         Ok(Found { rows, is_cut, before, ends, hours: hours(reader, range)? })
     })

@@ -242,6 +242,9 @@ impl Line {
         if let Some(caller) = &access.on_behalf_of {
             notes.push(format!("asked for by {caller}"));
         }
+        if access.names_left_out() {
+            notes.push("names were left out".to_owned());
+        }
         if let Some(lasted) = access.duration {
             notes.push(format!("lasted {}", span(Duration::from_micros(lasted))));
         }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     archive::Filter,
+    ask::begun::leave_out_ends,
     engine::{
         rule::Severity,
         text::{span, thousands},
@@ -86,8 +87,9 @@ pub(in crate::server) async fn page(
     let sees_accesses = caller.may(Right::SeeAccesses);
     let accesses = ask(&context, move |reader| {
         let filters = vec![Filter::Class("privileged".to_owned())];
-        let found =
+        let mut found =
             if sees_accesses { rows(reader, filters, range, ROWS_MAX)?.rows } else { Vec::new() };
+        leave_out_ends(reader, &mut found)?;
         let strips = super::cover::hours(reader, range)?;
         Ok((found, strips))
     })

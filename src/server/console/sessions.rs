@@ -75,13 +75,9 @@ impl SessionLine {
                 .map(|actor| (actor.to_string(), asked.link("/actor").with("id", actor))),
             source: text(session.source_ip.as_ref()),
             namespace: text(object.and_then(|object| object.namespace.as_ref())),
-            object: object.map_or_else(String::new, |object| {
-                let below = object.subresource.as_deref().unwrap_or_default();
-                let name = object.name.as_deref().unwrap_or_default();
-                format!("{}/{name} {below}", object.resource)
-            }),
-            command: session.command.clone().unwrap_or_default(),
-            attempts: session.attempts,
+            object: sessions::object_words(session),
+            command: sessions::command_words(session, &asked.zone),
+            attempts: if session.rolled_up.is_some() { 1 } else { session.attempts },
             link,
         }
     }
@@ -92,7 +88,8 @@ impl SessionLine {
 struct SessionsPage {
     frame: Frame,
     lines: Vec<SessionLine>,
-    total: usize,
+    total: u64,
+    is_cut: bool,
     actor: String,
     namespace: String,
     pod: String,
@@ -122,7 +119,8 @@ pub(in crate::server) async fn page(
         return *answer;
     }
     let page = SessionsPage {
-        total: found.len(),
+        total: found.iter().map(Session::count).sum(),
+        is_cut: found.len() > SESSIONS_SHOWN,
         lines: found
             .iter()
             .rev()
@@ -212,7 +210,8 @@ impl SessionPage {
         troubles: Vec<Trouble>,
     ) -> SessionPage {
         let begin = session.at();
-        let end = session.end.unwrap_or(asked.now.as_event()).min(begin.plus(LASTS_MAX));
+        let last = session.rolled_up.map(|rolled_up| rolled_up.last);
+        let end = session.end.or(last).unwrap_or(asked.now.as_event()).min(begin.plus(LASTS_MAX));
         let range = (begin.minus(AROUND), end.plus(AROUND));
         let accesses = || {
             let all = found.rows.iter().filter_map(Row::access);
@@ -220,20 +219,21 @@ impl SessionPage {
         };
         let unknown = unknown(&asked, range, &found.hours, context.status.read().watermark);
         let during = (begin, end, "the session".to_owned());
+        let line = SessionLine::new(&asked, session);
         let mut facts: Vec<(&'static str, String)> = Vec::new();
         let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
         for (name, value) in [
             ("really", text(&session.on_behalf_of)),
             ("from", text(&session.source_ip)),
             ("cluster", text(&session.cluster)),
-            ("command", session.command.clone()),
+            ("command", Some(sessions::command_words(session, &asked.zone))),
             ("status", session.code.map(|code| code.to_string())),
-            ("tries", (session.attempts > 1).then(|| session.attempts.to_string())),
+            ("tries", (line.attempts > 1).then(|| line.attempts.to_string())),
         ] {
-            facts.extend(value.map(|value| (name, value)));
+            facts.extend(value.filter(|value| !value.is_empty()).map(|value| (name, value)));
         }
         SessionPage {
-            line: SessionLine::new(&asked, session),
+            line,
             facts,
             ended: session.end.map(|end| asked.when(end)),
             lanes: Lanes::new(&asked, range, accesses(), &unknown, Some(during)),

@@ -141,17 +141,15 @@ pub(in crate::server) async fn who(
     let find = move |reader: &Reader| -> Result<_, AskError> {
         let Some(question) = question else { return Ok((Vec::new(), None)) };
         let doings = who_did::ask(reader, &question)?;
-        let marked = |row: &Row| (row.clone(), doings.covers_more(row));
+        let marked = |row: &Row| (row.clone(), doings.remark(row));
         Ok((doings.timeline.rows.iter().map(marked).collect::<Vec<_>>(), doings.timeline.next))
     };
-    let is_nothing = move |(rows, _): &(Vec<(Row, bool)>, _)| is_first && rows.is_empty();
+    let is_nothing = move |(rows, _): &(Vec<(Row, Option<&str>)>, _)| is_first && rows.is_empty();
     let answer = ask_named(&context, &asked.params, find, is_nothing).await;
     let (rows, next) = answer.found;
-    let line = |(row, covers): &(Row, bool)| {
+    let line = |(row, remark): &(Row, Option<&str>)| {
         let mut line = Line::of_row(&asked, row)?;
-        if *covers {
-            line.notes.push("covered it".to_owned());
-        }
+        line.notes.extend(remark.map(str::to_owned));
         Some(line)
     };
     let chosen = asked.get("verb").unwrap_or("get");
@@ -174,7 +172,7 @@ pub(in crate::server) async fn who(
         next: next.map(|next| asked.here().set("after", &next.to_string())),
         first: asked.get("after").map(|_| asked.here().without("after")),
         is_asked,
-        words: "Who read a secret, who deleted a deployment. Lists and watches that covered it count, and are marked.",
+        words: "Who read a secret, who deleted a deployment. Lists and watches that covered it count, and what is rolled up without names; both are marked.",
         troubles: answer.troubles,
         frame: Frame::new(&context, asked, "/who", "Who did"),
     };

@@ -17,6 +17,7 @@ mod real_log;
 mod report_commands;
 mod reports;
 mod schema;
+mod sessions;
 mod signed;
 mod tamper;
 mod told_apart;

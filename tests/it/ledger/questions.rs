@@ -9,7 +9,7 @@ use crate::binary::{run, tripline};
 const EVENT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"@ID@","stage":"@STAGE@","requestURI":"@URI@","verb":"@VERB@","user":{"username":"@USER@","groups":["system:authenticated"]},"sourceIPs":["10.8.1.24"],"userAgent":"kubectl/v1.34","objectRef":{"resource":"@RESOURCE@","namespace":"payments","name":"@NAME@","subresource":"@BELOW@","apiVersion":"v1"},"responseStatus":{"code":@CODE@},"requestReceivedTimestamp":"@RECEIVED@","stageTimestamp":"2026-03-04T@TIME@Z","cluster":"prod","annotations":{"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by RoleBinding \"edit/payments\" of Role \"edit\" to User \"anna@example.org\""}}"#;
 
 /// An event from `key=value` pairs.
-fn event(pairs: &[(&str, &str)]) -> String {
+pub(super) fn event(pairs: &[(&str, &str)]) -> String {
     let usual = [
         ("ID", "1"),
         ("STAGE", "ResponseComplete"),
@@ -31,7 +31,7 @@ fn event(pairs: &[(&str, &str)]) -> String {
 }
 
 /// A directory in which `tripline run` has read these events.
-fn recorded(events: &[String]) -> tempfile::TempDir {
+pub(super) fn recorded(events: &[String]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("audit.log"), events.join("\n") + "\n").unwrap();
     let root = env!("CARGO_MANIFEST_DIR");
@@ -46,11 +46,11 @@ fn recorded(events: &[String]) -> tempfile::TempDir {
     directory
 }
 
-fn ask(directory: &tempfile::TempDir, args: &[&str]) -> (i32, String, String) {
+pub(super) fn ask(directory: &tempfile::TempDir, args: &[&str]) -> (i32, String, String) {
     run(tripline(directory.path()).args(args))
 }
 
-const DAY: [&str; 2] = ["--from=2026-03-04", "--to=2026-03-05"];
+pub(super) const DAY: [&str; 2] = ["--from=2026-03-04", "--to=2026-03-05"];
 
 fn world() -> tempfile::TempDir {
     let exec = "/api/v1/namespaces/payments/pods/web-0/exec?command=sh&command=-c&command=id";

@@ -13,6 +13,7 @@ use super::super::{
 use super::then::{alert_of, entries_of};
 use crate::{
     archive::{ArchiveError, Filter, Reader},
+    ask::begun::leave_out_ends,
     engine::{
         act::{Deed, Episode as Acts},
         alert::{Alert, Fingerprint},
@@ -185,7 +186,8 @@ fn of_actor(
     let Some(actor) = actor else { return Ok(Default::default()) };
     let filters = vec![Filter::Actor(actor.to_owned()), Filter::Accesses];
     let around = rows(reader, filters.clone(), range, AROUND_ROWS)?.rows;
-    let (before, _) = last_rows(reader, &filters, past, ROWS_MAX)?;
+    let (mut before, _) = last_rows(reader, &filters, past, ROWS_MAX)?;
+    leave_out_ends(reader, &mut before)?;
     Ok((around, before))
 }
 
