@@ -106,6 +106,18 @@ impl Scope {
         Ok(scope)
     }
 
+    /// All that was before the period.
+    pub(super) fn before(&self) -> Scope {
+        let period = Period { from: EventTime::MIN, to: self.period.from, ..self.period.clone() };
+        Scope { period, ..self.clone() }
+    }
+
+    /// The same, from an earlier time on.
+    pub(super) fn since(&self, from: EventTime) -> Scope {
+        let period = Period { from: self.period.from.min(from), ..self.period.clone() };
+        Scope { period, ..self.clone() }
+    }
+
     /// Calls back with every row of the period and the cluster, in the order of time. `progress` is told now and
     /// then how many there were.
     ///

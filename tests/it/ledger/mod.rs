@@ -10,6 +10,7 @@ mod exceptions;
 mod in_force;
 mod levels;
 mod missing;
+mod open_before;
 mod paging;
 mod questions;
 mod real_log;
