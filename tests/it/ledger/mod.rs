@@ -16,6 +16,7 @@ mod questions;
 mod real_log;
 mod report_commands;
 mod reports;
+mod rows_say;
 mod schema;
 mod signed;
 mod tamper;
