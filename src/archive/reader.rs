@@ -256,13 +256,21 @@ impl Reader {
     ///
     /// # Errors
     /// A month broke while it was read.
-    pub fn each_of(
+    pub fn each_of(&self, filters: &[Filter], take: impl FnMut(&Row)) -> Result<(), ArchiveError> {
+        self.each_of_before(EventTime::MAX, filters, take)
+    }
+
+    /// The same, of those before a time.
+    ///
+    /// # Errors
+    /// A month broke while it was read.
+    pub fn each_of_before(
         &self,
+        to: EventTime,
         filters: &[Filter],
         mut take: impl FnMut(&Row),
     ) -> Result<(), ArchiveError> {
-        let (from, to) = (EventTime::MIN, EventTime::MAX);
-        let filters = filters.to_vec();
+        let (from, filters) = (EventTime::MIN, filters.to_vec());
         let mut query = Query { filters, from, to, after: None, limit: ROWS_AT_ONCE };
         loop {
             let page = self.page(&query)?;

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     Asked,
-    table::{csv, table},
+    table::{csv, table_told_apart},
 };
 use crate::{archive::Cursor, engine::words::words};
 
@@ -38,7 +38,7 @@ pub trait Answer: Send {
     /// The names of the columns of its table.
     fn columns(&self) -> &'static [&'static str];
 
-    /// The lines of its table. Those for people may say more in the last column than those of CSV.
+    /// The lines of its table. People are shown its column `cluster` where there are several. Lines for people may say more in the last column than those of CSV.
     fn cells(&self, zone: &TimeZone, format: Format) -> Vec<Vec<String>>;
 
     /// What people are shown in the place of a table alone.
@@ -86,7 +86,7 @@ pub fn write(asked: &Asked, format: Format, warnings: &[String]) -> Written {
             format!("{}\n{MAY_COME}\n", answer.if_empty())
         }
         Format::Text if items.is_empty() => format!("{}\n", answer.if_empty()),
-        Format::Text => table(answer.columns(), &answer.cells(zone, format)),
+        Format::Text => table_told_apart(answer.columns(), &answer.cells(zone, format)),
         Format::Csv => csv(answer.columns(), &answer.cells(zone, format)),
         Format::Jsonl => items.iter().flat_map(|item| [item.as_str(), "\n"]).collect(),
         Format::Json => format!("{}\n", with_warnings(answer.json(), warnings)),

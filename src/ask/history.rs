@@ -21,7 +21,8 @@ use crate::{
 /// By which name it is asked.
 pub const QUESTION: QuestionKind = QuestionKind {
     name: "history",
-    about: "Alerts as the ledger tells of them, those that are over among them: the latest first.",
+    about: "Alerts as the ledger tells of them, those that are over among them: the latest first. What fired when the time \
+            began is of it.",
     parameters: &[PARAMETERS, PERIOD, PAGE],
     ask: |reader, params, now| {
         let question = Question::read(params, now)?;
@@ -46,7 +47,7 @@ const COLUMNS: [&str; 8] =
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Something was told of them in this time.
+    /// They fired in this time, or something was told of them in it.
     pub period: Period,
     /// Id or title of their rule.
     pub rule: Option<String>,
@@ -147,23 +148,34 @@ impl Question {
     }
 }
 
-/// Answers.
+/// Answers. Cost: a pass over the entries on alerts up to the end of the time, as what fired in it may have begun long
+/// before.
 ///
 /// # Errors
 /// More rows than are added up, or a ledger that cannot be read.
 pub fn ask(reader: &Reader, question: &Question) -> Result<History, AskError> {
-    let mut episodes: BTreeMap<(String, String), Episode> = BTreeMap::new();
     let filters = vec![Filter::Entries(EntryKind::Alert)];
-    each(reader, all_of(filters, &question.period), |row| {
-        let Some(entry) = row.entry() else { return };
-        let wanted = question.fingerprint.as_deref().unwrap_or("");
-        // What is not of the life of an alert: it was only suppressed, say.
-        let Some(starts_at) = entry.fact_of("starts_at") else { return };
-        if entry.subject.starts_with(wanted) {
-            let key = (entry.subject.clone(), starts_at.to_owned());
-            let episode = episodes.entry(key).or_insert_with(|| Episode::begin(row, entry));
+    let wanted = question.fingerprint.as_deref().unwrap_or("");
+    let mut firing: BTreeMap<String, Episode> = BTreeMap::new();
+    reader.each_of_before(question.period.from, &filters, |row| {
+        let Some((fingerprint, starts_at, entry)) = of_episode(row, wanted) else { return };
+        // One that begins ends the one before.
+        if firing.get(fingerprint).is_none_or(|known| known.starts_at != starts_at) {
+            firing.insert(fingerprint.to_owned(), Episode::begin(row, entry));
+        }
+        if entry.what == "resolved" {
+            firing.remove(fingerprint);
+        } else if let Some(episode) = firing.get_mut(fingerprint) {
             episode.hear(row, entry);
         }
+    })?;
+    let key = |episode: &Episode| (episode.fingerprint.clone(), episode.starts_at.clone());
+    let mut episodes: BTreeMap<(String, String), Episode> =
+        firing.into_values().map(|episode| (key(&episode), episode)).collect();
+    each(reader, all_of(filters, &question.period), |row| {
+        let Some((fingerprint, starts_at, entry)) = of_episode(row, wanted) else { return };
+        let key = (fingerprint.to_owned(), starts_at.to_owned());
+        episodes.entry(key).or_insert_with(|| Episode::begin(row, entry)).hear(row, entry);
     })?;
     let mut alerts: Vec<Episode> = episodes.into_values().collect();
     alerts.retain(|episode| question.fits(episode));
@@ -174,6 +186,13 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<History, AskError> {
     alerts.truncate(question.limit);
     let next = alerts.last().filter(|_| has_more).map(|episode| episode.last);
     Ok(History { total, alerts, next })
+}
+
+/// Fingerprint and beginning of the episode that a row tells of, if the fingerprint begins as it is wanted. What has no
+/// beginning is not of the life of an alert: it was only suppressed, say.
+fn of_episode<'r>(row: &'r Row, wanted: &str) -> Option<(&'r str, &'r str, &'r Entry)> {
+    let entry = row.entry().filter(|entry| entry.subject.starts_with(wanted))?;
+    Some((&entry.subject, entry.fact_of("starts_at")?, entry))
 }
 
 impl Episode {

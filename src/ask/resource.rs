@@ -36,6 +36,11 @@ impl Target {
         filters
     }
 
+    /// Whether it is a resource, and nothing that lies below it alone.
+    pub(super) fn is_all_of(&self, resource: &str) -> bool {
+        self.resource == resource && self.subresource.is_none()
+    }
+
     /// Whether the connection becomes a stream, for which clients ask with `create` or `get`.
     pub(super) fn upgrades(&self) -> bool {
         let below = self.subresource.as_deref().and_then(resources::subresource);

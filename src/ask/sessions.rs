@@ -12,7 +12,7 @@ use super::{
 use crate::{
     archive::{Filter, Query, Reader},
     engine::{
-        access::{Outcome, Session, Sessions},
+        access::{Outcome, Session, Sessions, shown_actor},
         ledger::hex_of,
         text::{counted, span},
         time::EventTime,
@@ -48,8 +48,8 @@ const PARAMETERS: &[Parameter] = &[
     ),
 ];
 
-const COLUMNS: [&str; 8] =
-    ["start", "lasted", "state", "actor", "from", "namespace", "object", "command"];
+const COLUMNS: [&str; 9] =
+    ["start", "lasted", "state", "actor", "from", "cluster", "namespace", "object", "command"];
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -218,8 +218,9 @@ fn cells(session: &Session, zone: &TimeZone) -> Vec<String> {
         shown_time(session.at(), zone),
         session.duration.map_or_else(String::new, span),
         session.state().to_owned(),
-        text(session.actor.as_deref()),
+        shown_actor(session.actor.as_deref(), session.on_behalf_of.as_deref()),
         text(session.source_ip.as_deref()),
+        text(session.cluster.as_deref()),
         text(object.and_then(|object| object.namespace.as_deref())),
         object_words(session),
         command_words(session, zone),

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::shown_time;
 use crate::engine::{
-    access::{Access, Usage, kubectl_line},
+    access::{Access, Usage, kubectl_line, shown_actor},
     ledger::{Content, Entry, EntryKind, Row},
     text::{number, one_line, printable},
 };
@@ -42,6 +42,23 @@ pub fn table(names: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A table without the column of clusters, if what it shows is all of one, or nobody knows of which.
+pub fn table_told_apart(names: &[&str], rows: &[Vec<String>]) -> String {
+    let Some(place) = names.iter().position(|name| *name == CLUSTER) else {
+        return table(names, rows);
+    };
+    let of_first = rows.first().and_then(|row| row.get(place));
+    if rows.iter().any(|row| row.get(place) != of_first) {
+        return table(names, rows);
+    }
+    let (mut names, mut rows) = (names.to_vec(), rows.to_vec());
+    names.remove(place);
+    for row in &mut rows {
+        row.remove(place);
+    }
+    table(&names, &rows)
+}
+
 /// CSV as RFC 4180 has it. What would act where it is shown is written out, as in tables, and a cell that a spreadsheet
 /// would take for a formula gets an apostrophe.
 pub fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
@@ -68,8 +85,11 @@ fn csv_cell(text: &str) -> String {
 }
 
 /// Columns of a timeline.
-pub const COLUMNS: [&str; 8] =
-    ["time", "actor", "from", "outcome", "permission", "class", "count", "what"];
+pub const COLUMNS: [&str; 9] =
+    ["time", "actor", "from", "outcome", "permission", "class", "count", CLUSTER, "what"];
+
+/// The column that says in which cluster something was.
+pub(super) const CLUSTER: &str = "cluster";
 
 /// A row of a timeline.
 pub fn cells(row: &Row, zone: &TimeZone) -> Vec<String> {
@@ -81,10 +101,7 @@ pub fn cells(row: &Row, zone: &TimeZone) -> Vec<String> {
 }
 
 fn access_cells(row: &Row, access: &Access, zone: &TimeZone) -> Vec<String> {
-    let mut actor = access.actor.id.as_deref().unwrap_or("(unknown)").to_owned();
-    if let Some(caller) = &access.on_behalf_of {
-        actor = format!("{caller} as {actor}");
-    }
+    let actor = shown_actor(access.actor.id.as_deref(), access.on_behalf_of.as_deref());
     let outcome = access.outcome.map_or("", crate::engine::access::Outcome::as_str);
     let code = access.code.map_or_else(String::new, |code| format!(" {code}"));
     let classes: Vec<&str> = access.classes.iter().map(|class| &**class).collect();
@@ -118,15 +135,13 @@ fn access_cells(row: &Row, access: &Access, zone: &TimeZone) -> Vec<String> {
         access.permission.as_ref().map_or_else(String::new, ToString::to_string),
         classes.join(","),
         access.count().to_string(),
+        access.cluster.as_deref().unwrap_or("").to_owned(),
         what,
     ]
 }
 
 fn usage_cells(row: &Row, usage: &Usage, zone: &TimeZone) -> Vec<String> {
-    let mut actor = usage.actor.id.as_deref().unwrap_or("(unknown)").to_owned();
-    if let Some(caller) = &usage.on_behalf_of {
-        actor = format!("{caller} as {actor}");
-    }
+    let actor = shown_actor(usage.actor.id.as_deref(), usage.on_behalf_of.as_deref());
     vec![
         shown_time(row.at(), zone),
         actor,
@@ -135,6 +150,7 @@ fn usage_cells(row: &Row, usage: &Usage, zone: &TimeZone) -> Vec<String> {
         usage.permission.as_ref().map_or_else(String::new, ToString::to_string),
         "usage".to_owned(),
         String::new(),
+        usage.cluster.as_deref().unwrap_or("").to_owned(),
         usage.to_string(),
     ]
 }
@@ -153,6 +169,7 @@ fn entry_cells(row: &Row, entry: &Entry, zone: &TimeZone) -> Vec<String> {
         String::new(),
         entry.kind.as_str().to_owned(),
         String::new(),
+        entry.fact_of("key.cluster").unwrap_or("").to_owned(),
         what.trim_end().to_owned(),
     ]
 }
@@ -177,6 +194,15 @@ pub fn csv_row(row: &Row, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clusters_have_a_column_where_there_are_several() {
+        let row = |cluster: &str| vec![cluster.to_owned(), "x".to_owned()];
+        let shown = |rows: &[Vec<String>]| table_told_apart(&[CLUSTER, "what"], rows);
+        assert_eq!(shown(&[row("prod"), row("prod")]), "what\nx\nx\n");
+        assert_eq!(shown(&[row("prod"), row("")]), "cluster  what\nprod     x\n         x\n");
+        assert_eq!(table_told_apart(&["what"], &[vec!["x".to_owned()]]), "what\nx\n");
+    }
 
     #[test]
     fn nothing_in_csv_acts_on_what_shows_it() {

@@ -212,18 +212,27 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<(Timeline, Period), A
         (period.from, period.to) = (first.minus(*span), last.plus(*span));
     }
     let Question { after, limit, .. } = *question;
-    let (from, mut to) = (period.from, period.to);
-    let about = about(&filters);
-    let mut page = reader.page(&Query { filters, from, to, after, limit })?;
-    if let Some(about) = about {
-        if let Some(next) = page.next {
-            // What lies behind the page is on another one.
-            to = EventTime::from_micros(next.at.saturating_add(1)).min(to);
-        }
-        let filters = vec![Filter::Alerts(about)];
-        page = merged(page, reader.page(&Query { filters, from, to, after, limit })?, limit);
-    }
+    let (from, to) = (period.from, period.to);
+    let about = about(&filters).map(|about| vec![Filter::Alerts(about)]);
+    let page = page_of(reader, Query { filters, from, to, after, limit }, about)?;
     Ok((Timeline { rows: page.rows, next: page.next }, period))
+}
+
+/// A page of the rows that a query wants, and of those of its time that other filters let through.
+pub(super) fn page_of(
+    reader: &Reader,
+    mut query: Query,
+    others: Option<Vec<Filter>>,
+) -> Result<Page, AskError> {
+    let page = reader.page(&query)?;
+    let Some(others) = others else { return Ok(page) };
+    if let Some(next) = page.next {
+        // What lies behind the page is on another one.
+        query.to = EventTime::from_micros(next.at.saturating_add(1)).min(query.to);
+    }
+    query.filters = others;
+    let limit = query.limit;
+    Ok(merged(page, reader.page(&query)?, limit))
 }
 
 /// The first rows of two pages that begin at the same place, whichever of them has them.

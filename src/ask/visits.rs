@@ -17,7 +17,7 @@ use super::{
 use crate::{
     archive::{Filter, Reader},
     engine::{
-        access::{VISIT_PAUSE, Visit, Visits},
+        access::{VISIT_PAUSE, Visit, Visits, shown_actor},
         text::span,
         time::EventTime,
     },
@@ -26,7 +26,7 @@ use crate::{
 /// By which name it is asked.
 pub const QUESTION: QuestionKind = QuestionKind {
     name: "visits",
-    about: "What one actor did in one cluster without a long pause. Those that needed the power of an \
+    about: "What one actor did, as one and the same, in one cluster without a long pause. Those that needed the power of an \
             administrator come first.",
     parameters: &[PARAMETERS, CLUSTER, PERIOD],
     ask: |reader, params, now| {
@@ -125,6 +125,7 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Visitors, AskError> {
 #[derive(Serialize)]
 struct View<'a> {
     actor: Option<&'a str>,
+    on_behalf_of: Option<&'a str>,
     cluster: Option<&'a str>,
     start: String,
     end: String,
@@ -142,6 +143,7 @@ struct View<'a> {
 fn view(visit: &Visit) -> View<'_> {
     View {
         actor: visit.actor.as_deref(),
+        on_behalf_of: visit.on_behalf_of.as_deref(),
         cluster: visit.cluster.as_deref(),
         start: visit.start.rfc3339(),
         end: visit.end.rfc3339(),
@@ -180,7 +182,7 @@ impl Answer for Visitors {
             vec![
                 shown_time(visit.start, zone),
                 span(visit.end.since(visit.start)),
-                visit.actor.as_deref().unwrap_or("(unknown)").to_owned(),
+                shown_actor(visit.actor.as_deref(), visit.on_behalf_of.as_deref()),
                 visit.cluster.as_deref().unwrap_or("").to_owned(),
                 shown_number(visit.requests),
                 shown_number(visit.denied),

@@ -8,7 +8,7 @@ use super::{
     names::check_verb,
     of_cluster,
     table::{COLUMNS, cells},
-    timeline::Timeline,
+    timeline::{Timeline, page_of},
 };
 use crate::{
     archive::{Cursor, Filter, Query, Reader},
@@ -18,7 +18,7 @@ use crate::{
 /// By which name it is asked.
 pub const QUESTION: QuestionKind = QuestionKind {
     name: "who-did",
-    about: "Who did something to something. Lists and watches that covered it count, and so does what is rolled up without names.",
+    about: "Who did something to something. Lists and watches that covered it count, evictions, which delete pods, and what is rolled up without names.",
     parameters: &[PARAMETERS, CLUSTER, PERIOD, PAGE],
     ask: |reader, params, now| {
         let question = Question::read(params, now)?;
@@ -105,13 +105,17 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Doings, AskError> {
     let (has_name, has_namespace) = (name.is_some(), namespace.is_some());
     let mut filters = target.filters(namespace, name);
     filters.extend(question.cluster.clone());
+    let evictions = evicting(&question.verb, &target).map(|(below, verb)| {
+        let of = [Filter::Subresource(below.to_owned()), Filter::Verbs(vec![verb.to_owned()])];
+        filters.iter().cloned().chain(of).collect()
+    });
     if question.verb != "*" {
         let verbs =
             covering(&question.verb, &target).iter().map(|verb| (*verb).to_owned()).collect();
         filters.push(Filter::Verbs(verbs));
     }
     let Question { period: Period { from, to, .. }, after, limit, .. } = *question;
-    let page = reader.page(&Query { filters, from, to, after, limit })?;
+    let page = page_of(reader, Query { filters, from, to, after, limit }, evictions)?;
     let timeline = Timeline { rows: page.rows, next: page.next };
     Ok(Doings { timeline, has_name, has_namespace })
 }
@@ -129,6 +133,11 @@ fn covering(verb: &str, target: &Target) -> &'static [&'static str] {
         "create" => &["create"],
         _ => &["deletecollection"],
     }
+}
+
+/// Below what, and with which verb, the same is done: whoever evicts a pod deletes it.
+fn evicting(verb: &str, target: &Target) -> Option<(&'static str, &'static str)> {
+    (verb == "delete" && target.is_all_of("pods")).then_some(("eviction", "create"))
 }
 
 impl Doings {

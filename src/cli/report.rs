@@ -15,7 +15,7 @@ use crate::{
     archive::{Reader, sign::PublicKey},
     ask::{
         self, AskError, Params,
-        table::{COLUMNS, cells, csv, table},
+        table::{COLUMNS, cells, csv, table_told_apart},
     },
     config::rules_dir::read_rules_dir,
     engine::{
@@ -404,7 +404,7 @@ fn written(args: &SampleArgs, of: &SampleOf, scope: &Scope, sample: &Sample) -> 
                 counted(sample.requests, "request"),
                 Sample::method(of),
                 sample.verified_words().join("\n"),
-                table(&columns, &lines),
+                table_told_apart(&columns, &lines),
             )
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     ask::{AskError, coverage::Coverage},
 };
 
-/// Makes the report of what was added up. Cost: one pass over the entries on alerts.
+/// Makes the report of what was added up. Cost: one pass over the entries on alerts up to the end of the period.
 ///
 /// # Errors
 /// The ledger cannot be read.
@@ -34,7 +34,7 @@ pub fn alerts_report(
     let seen = Seen::new(coverage, scope);
     let sight = seen.sight();
     let sections = vec![
-        alerts.rules_section(sight),
+        alerts.rules_section(scope, sight),
         alerts.open_section(scope, sight),
         alerts.silences_section(sight),
         alerts.undelivered_section(sight),

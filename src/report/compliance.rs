@@ -8,7 +8,7 @@ use super::{
     model::{Cell, Report, ReportKind, Section, Sight, Table},
     part::{
         ROWS_MAX,
-        alerts::{Alerts, median},
+        alerts::{Alerts, Life, median},
         coverage::Seen,
         exceptions::{Exceptions, ExceptionsThen},
         people::People,
@@ -257,7 +257,7 @@ impl Evidence<'_> {
             let id = [rule.id.clone()];
             let alerts = self.alerts.of(&id).count() as u64;
             let judged = self.alerts.of(&id).filter(|life| !life.verdict.is_empty()).count() as u64;
-            let told = self.alerts.of(&id).filter_map(|life| Some(life.told?.since(life.raised?)));
+            let told = self.alerts.of(&id).filter_map(Life::until_told);
             table.push(
                 ROWS_MAX,
                 [
@@ -343,8 +343,7 @@ impl Evidence<'_> {
         ids.dedup();
         for id in ids.into_iter().filter(|id| id.starts_with("tripline")) {
             let wanted = [id.to_owned()];
-            let told =
-                self.alerts.of(&wanted).filter_map(|life| Some(life.told?.since(life.raised?)));
+            let told = self.alerts.of(&wanted).filter_map(Life::until_told);
             let title = self.alerts.of(&wanted).next().map_or("", |life| &life.title);
             table.push(
                 ROWS_MAX,

@@ -193,7 +193,9 @@ impl Parties {
         (fingerprint, starts_at): (&str, &str),
     ) -> Result<Parties, AskError> {
         let (mut parties, mut is_of_source) = (Parties::default(), false);
-        scope.entries(reader, &[EntryKind::Alert], |row| {
+        // It may have begun before the period. Its entries begin when it did, or a moment later.
+        let began = EventTime::parse(starts_at).unwrap_or(EventTime::MIN);
+        scope.since(began).entries(reader, &[EntryKind::Alert], |row| {
             let is_this = |entry: &&Entry| {
                 entry.subject == fingerprint && entry.fact_of("starts_at") == Some(starts_at)
             };

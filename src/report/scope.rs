@@ -8,6 +8,7 @@ use crate::{
     archive::{Cursor, Filter, Query, Reader},
     ask::{AskError, Mistake, Params, Period, shown_time},
     engine::{
+        access::UNKNOWN,
         dispatch::Matcher,
         ledger::{Entry, EntryKind, Row, uses_in},
         text::shell_word,
@@ -19,7 +20,7 @@ use crate::{
 const ROWS_AT_ONCE: usize = 10_000;
 
 /// What parts say where there is no name, or where there are too many.
-const NAMELESS: [&str; 2] = ["(not known)", "(others)"];
+const NAMELESS: [&str; 2] = [UNKNOWN, "(others)"];
 
 /// What tells of alerts: their changes, who was told, and what somebody did about one, whose fingerprint is the subject.
 pub(super) const TELL_OF_ALERTS: [EntryKind; 7] = [
@@ -104,6 +105,18 @@ impl Scope {
         scope.elsewhere =
             is_here.into_iter().filter(|(_, here)| !here).map(|(alert, _)| alert).collect();
         Ok(scope)
+    }
+
+    /// All that was before the period.
+    pub(super) fn before(&self) -> Scope {
+        let period = Period { from: EventTime::MIN, to: self.period.from, ..self.period.clone() };
+        Scope { period, ..self.clone() }
+    }
+
+    /// The same, from an earlier time on.
+    pub(super) fn since(&self, from: EventTime) -> Scope {
+        let period = Period { from: self.period.from.min(from), ..self.period.clone() };
+        Scope { period, ..self.clone() }
     }
 
     /// Calls back with every row of the period and the cluster, in the order of time. `progress` is told now and

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{Access, Object};
 use crate::engine::text::{printable, shell_word};
 
@@ -42,6 +44,7 @@ fn of_object(access: &Access, object: &Object<Arc<str>>, words: &mut Vec<String>
     // What is quoted is never this.
     let name = object.name.as_deref().map(quoted).or_else(|| left_out.then(|| "…".to_owned()));
     let named = |words: &mut Vec<String>, name: Option<String>| words.extend(name);
+    let decided = decision(access, object);
     match (&*object.resource, object.subresource.as_deref(), verb) {
         ("pods", Some(below @ ("exec" | "attach")), _) => {
             words.push(below.to_owned());
@@ -67,8 +70,8 @@ fn of_object(access: &Access, object: &Object<Arc<str>>, words: &mut Vec<String>
             words.extend(["create", "token"].map(str::to_owned));
             named(words, name);
         }
-        ("certificatesigningrequests", Some("approval"), _) => {
-            words.extend(["certificate", "approve"].map(str::to_owned));
+        ("certificatesigningrequests", Some("approval"), _) if decided.is_some() => {
+            words.extend(["certificate", decided.unwrap_or_default()].map(str::to_owned));
             named(words, name);
         }
         (_, below, verb) => {
@@ -82,9 +85,12 @@ fn of_object(access: &Access, object: &Object<Arc<str>>, words: &mut Vec<String>
             named(words, name);
             match access.verb.as_deref() {
                 Some("watch") => words.push("--watch".to_owned()),
-                Some("deletecollection") => words.push("--all".to_owned()),
+                Some("deletecollection") if access.detail.selector.is_none() => {
+                    words.push("--all".to_owned());
+                }
                 _ => {}
             }
+            words.extend(access.detail.selector.iter().flat_map(|selector| limits(selector)));
             if let Some(below) = below {
                 words.push(format!("--subresource {}", quoted(below)));
             }
@@ -97,6 +103,61 @@ fn of_object(access: &Access, object: &Object<Arc<str>>, words: &mut Vec<String>
         }
         None => {}
     }
+}
+
+/// What was decided on a certificate request, if the body of the decision says it: `approve` or `deny`. The API server
+/// takes no request that is both.
+fn decision(access: &Access, object: &Object<Arc<str>>) -> Option<&'static str> {
+    let is_decision = &*object.resource == "certificatesigningrequests"
+        && object.subresource.as_deref() == Some("approval");
+    if !is_decision {
+        return None;
+    }
+    let body: Value = serde_json::from_str(access.detail.body.as_deref()?).ok()?;
+    let of_status = |status: &Value| status.get("conditions").cloned();
+    let conditions: Vec<Value> = match body {
+        // A JSON Patch: what it puts somewhere below the status.
+        Value::Array(steps) => steps
+            .iter()
+            .filter_map(|step| match step.get("path")?.as_str()? {
+                "/status" => of_status(step.get("value")?),
+                path if path.starts_with("/status/conditions") => step.get("value").cloned(),
+                _ => None,
+            })
+            .collect(),
+        body => body.get("status").and_then(of_status).into_iter().collect(),
+    };
+    let all =
+        conditions.iter().flat_map(|one| one.as_array().map_or(std::slice::from_ref(one), |of| of));
+    let kinds: Vec<&str> = all.filter_map(|one| one.get("type")?.as_str()).collect();
+    match (kinds.contains(&"Approved"), kinds.contains(&"Denied")) {
+        (true, false) => Some("approve"),
+        (false, true) => Some("deny"),
+        _ => None,
+    }
+}
+
+/// What a list, a watch or a deletion was limited to, as kubectl is told it.
+fn limits(selector: &str) -> impl Iterator<Item = String> {
+    selector.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| {
+        let option = if name == "fieldSelector" { "--field-selector" } else { "-l" };
+        format!("{option} {}", quoted(&plain(value)))
+    })
+}
+
+/// A value of a query as it was meant: `app%3Dweb` is `app=web`. What is not encoded as it should be stays.
+fn plain(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let encoded = (*first == b'%').then(|| behind.first_chunk::<2>()).flatten();
+        let byte = encoded
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        rest = if byte.is_some() { behind.get(2..).unwrap_or(&[]) } else { behind };
+        bytes.push(byte.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Groups whose resources nobody writes the group of.

@@ -14,6 +14,7 @@ mod session;
 pub mod usage;
 mod used;
 mod visit;
+mod who;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -38,6 +39,7 @@ pub use session::{Session, Sessions};
 pub use usage::Usage;
 pub(in crate::engine) use used::{Looked, UsedBefore};
 pub use visit::{VISIT_PAUSE, Visit, Visits};
+pub use who::{UNKNOWN, shown_actor};
 
 words! {
     /// How a request ended.

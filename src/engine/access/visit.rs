@@ -1,4 +1,5 @@
-//! Visits: accesses of one actor in one cluster with no long pause between them.
+//! Visits: accesses of one actor in one cluster with no long pause between them. Whoever acts as somebody else makes a
+//! visit of their own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +21,8 @@ pub const VISIT_PAUSE: Duration = Duration::from_secs(900);
 pub struct Visit {
     /// Who.
     pub actor: Option<Arc<str>>,
+    /// On whose behalf: the real caller.
+    pub on_behalf_of: Option<Arc<str>>,
     /// Where.
     pub cluster: Option<Arc<str>>,
     /// When its first request was answered.
@@ -46,8 +49,8 @@ pub struct Visit {
     pub classes: BTreeMap<Arc<str>, u64>,
 }
 
-/// Who, in which cluster, as far as it is known.
-type VisitorKey = (Option<Arc<str>>, Option<Arc<str>>);
+/// Who, on whose behalf, in which cluster, as far as it is known.
+type VisitorKey = [Option<Arc<str>>; 3];
 
 /// Puts accesses together to visits.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ impl Visits {
     /// Adds the next access, and whether it is the first to tell of its request: the end of a session is, if nothing
     /// tells of its beginning.
     pub fn add(&mut self, access: &Access, is_first: bool) {
-        let key = (access.actor.id.clone(), access.cluster.clone());
+        let key = [&access.actor.id, &access.on_behalf_of, &access.cluster].map(Clone::clone);
         if let Some(visit) = self.open.get_mut(&key) {
             if access.at.since(visit.end) <= self.pause {
                 visit.add(access, is_first);
@@ -82,9 +85,11 @@ impl Visits {
     /// All visits, the first to begin first.
     pub fn finish(mut self) -> Vec<Visit> {
         self.done.extend(self.open.into_values());
-        self.done.sort_by(|one, other| {
-            (one.start, &one.actor, &one.cluster).cmp(&(other.start, &other.actor, &other.cluster))
-        });
+        let place = |visit: &Visit| {
+            let Visit { start, actor, on_behalf_of, cluster, .. } = visit;
+            (*start, actor.clone(), on_behalf_of.clone(), cluster.clone())
+        };
+        self.done.sort_by_cached_key(place);
         self.done
     }
 }
@@ -93,6 +98,7 @@ impl Visit {
     fn begin(access: &Access, is_first: bool) -> Visit {
         let mut visit = Visit {
             actor: access.actor.id.clone(),
+            on_behalf_of: access.on_behalf_of.clone(),
             cluster: access.cluster.clone(),
             start: access.at,
             end: access.at,

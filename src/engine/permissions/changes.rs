@@ -10,7 +10,7 @@ use super::{
     import::object,
     rbac::{Id, Object},
 };
-use crate::engine::access::{Access, Outcome};
+use crate::engine::access::{Access, Outcome, shown_actor};
 
 /// How something is called that was made and that the log does not name: no object can have this name.
 pub(super) const NOT_NAMED: &str = "(not named)";
@@ -64,7 +64,10 @@ pub(super) fn change_of(
     let id = Id::new(asked.namespace.as_deref(), name);
     let target = Target { is_role: kind.ends_with("Role"), id };
     let unknown = |why: &str| {
-        let who = access.actor.id.as_deref().unwrap_or("somebody");
+        let who = match &access.actor.id {
+            Some(actor) => shown_actor(Some(actor), access.on_behalf_of.as_deref()),
+            None => "somebody".to_owned(),
+        };
         let did = if is_new { "made" } else { "changed" };
         let why = format!("{who} {did} it on {}, and {why}", access.at.rfc3339());
         Some(Change::Unknown(target.clone(), why))

@@ -6,7 +6,7 @@ use super::{ROWS_MAX, coverage::Seen, has_room, join, of_key};
 use crate::{
     archive::Cursor,
     engine::{
-        access::{Access, Outcome, Permission},
+        access::{Access, Outcome, Permission, UNKNOWN},
         kubernetes::is_tool_of_people,
         rule::SESSION,
         time::EventTime,
@@ -51,7 +51,7 @@ pub(in crate::report) struct People {
 impl People {
     pub(in crate::report) fn add(&mut self, access: &Access, at: Cursor, scope: &Scope) {
         let actors = if access.actor.is_machine() { &mut self.machines } else { &mut self.people };
-        let unknown = || Arc::from("(not known)");
+        let unknown = || Arc::from(UNKNOWN);
         let name = access.actor.id.clone().unwrap_or_else(unknown);
         of_key(actors, name, || Arc::from("(others)")).add(access, at, scope);
     }

@@ -6,7 +6,7 @@ use super::{ROWS_MAX, coverage::Seen, has_room, join, of_key, people::is_break_g
 use crate::{
     archive::Cursor,
     engine::{
-        access::{Access, Outcome, Permission, kubectl_line},
+        access::{Access, Outcome, Permission, UNKNOWN, kubectl_line, shown_actor},
         rule::SESSION,
         text::{counted, span},
         time::EventTime,
@@ -22,11 +22,14 @@ use crate::{
 /// What was read: namespace, and name if one was asked for.
 type SecretKey = (Arc<str>, Arc<str>);
 
-/// Who was refused what: actor, verb, resource, namespace.
-type DeniedKey = (Arc<str>, Arc<str>, Arc<str>, Arc<str>);
+/// Who acted, and on whose behalf: the real caller.
+type Who = (Arc<str>, Option<Arc<str>>);
 
-/// Who had the power of an administrator: actor, the permission as timelines know it, and with its role.
-type PowerKey = (Arc<str>, String, String);
+/// Who was refused what: verb, resource, namespace.
+type DeniedKey = (Who, Arc<str>, Arc<str>, Arc<str>);
+
+/// Who had the power of an administrator: by the permission as timelines know it, and with its role.
+type PowerKey = (Who, String, String);
 
 /// Ends of sessions that are kept until their beginnings are shown: 10,000.
 const ENDS_MAX: usize = 10 * ROWS_MAX;
@@ -66,7 +69,9 @@ impl Requests {
     pub(in crate::report) fn add(&mut self, access: &Access, at: Cursor) {
         let is = |class: &str| access.classes.iter().any(|known| &**known == class);
         let none = || Arc::<str>::from("");
-        let actor = access.actor.id.clone().unwrap_or_else(|| Arc::from("(not known)"));
+        let actor = access.actor.id.clone().unwrap_or_else(|| Arc::from(UNKNOWN));
+        let who = (Arc::clone(&actor), access.on_behalf_of.clone());
+        let named = if who.1.is_some() { Arc::from(named(&who)) } else { Arc::clone(&actor) };
         let object = access.object.as_ref();
         let namespace = object.and_then(|object| object.namespace.clone()).unwrap_or_else(none);
         if is("secret_read") {
@@ -78,23 +83,23 @@ impl Requests {
             match access.outcome {
                 Some(Outcome::Denied) => secret.denied += access.count(),
                 Some(Outcome::Error) => secret.failed += access.count(),
-                Some(Outcome::Success) | None => secret.add(access, &actor, at),
+                Some(Outcome::Success) | None => secret.add(access, &named, at),
             }
         }
         if access.outcome == Some(Outcome::Denied) {
             let verb = access.verb.clone().unwrap_or_else(none);
             let resource = object.map_or_else(none, |object| Arc::clone(&object.resource));
-            let key = (Arc::clone(&actor), verb, resource, namespace);
-            let others = || (Arc::from("(others)"), none(), none(), none());
-            of_key(&mut self.denied, key, others).add(access, &actor, at);
+            let key = (who.clone(), verb, resource, namespace);
+            let others = || ((Arc::from("(others)"), None), none(), none(), none());
+            of_key(&mut self.denied, key, others).add(access, &named, at);
         }
         if is_break_glass(access) {
             let permission = access.permission.as_ref();
             let name = permission.map_or_else(String::new, Permission::name);
             let shown = permission.map_or_else(String::new, ToString::to_string);
-            let others = || (Arc::from("(others)"), String::new(), String::new());
-            let key = (Arc::clone(&actor), name, shown);
-            of_key(&mut self.break_glass, key, others).add(access, &actor, at);
+            let others = || ((Arc::from("(others)"), None), String::new(), String::new());
+            let key = (who, name, shown);
+            of_key(&mut self.break_glass, key, others).add(access, &named, at);
         }
         if let Some(caller) = &access.on_behalf_of {
             let others = || (Arc::from("(others)"), none());
@@ -172,7 +177,7 @@ impl Requests {
 
     /// Sessions with command and duration.
     pub(in crate::report) fn sessions_section(&self, scope: &Scope, seen: &Seen) -> Section {
-        let columns = ["time", "who", "from", "outcome", "what", "command", "duration"];
+        let columns = ["time", "cluster", "who", "from", "outcome", "what", "command", "duration"];
         let mut table = Table::new(columns, seen.sight_of(&[SESSION]).zero());
         table.left_out = self.sessions.left_out();
         let ends: BTreeMap<[u8; 16], u64> = self.ends.iter().copied().collect();
@@ -184,6 +189,7 @@ impl Requests {
                 ROWS_MAX,
                 [
                     Cell::text(scope.time(access.began())),
+                    cluster(access),
                     who(access),
                     from(access),
                     outcome(access),
@@ -204,7 +210,8 @@ impl Requests {
 
     /// Changes of permissions, each with what it says.
     pub(in crate::report) fn changes_section(&self, scope: &Scope, seen: &Seen) -> Section {
-        let columns = ["time", "who", "from", "outcome", "what", "role", "given to", "body"];
+        let columns =
+            ["time", "cluster", "who", "from", "outcome", "what", "role", "given to", "body"];
         let mut table = Table::new(columns, seen.sight_of(&["permission_change"]).zero());
         table.left_out = self.changes.left_out();
         for access in self.changes.iter() {
@@ -216,6 +223,7 @@ impl Requests {
                 ROWS_MAX,
                 [
                     Cell::text(scope.time(access.at)),
+                    cluster(access),
                     who(access),
                     from(access),
                     outcome(access),
@@ -235,15 +243,16 @@ impl Requests {
     pub(in crate::report) fn break_glass_section(&self, scope: &Scope, seen: &Seen) -> Section {
         let sight = seen.sight_of(&["privileged"]);
         let mut table = Table::new(["who", "by", "requests", "last"], sight.zero());
-        for ((actor, name, shown), reads) in &self.break_glass {
+        for ((who, name, shown), reads) in &self.break_glass {
             table.push(
                 ROWS_MAX,
                 [
-                    Cell::text(&**actor),
+                    Cell::text(named(who)),
                     Cell::text(shown),
                     sight.count(
                         reads.requests,
-                        scope.query("timeline", &[("--actor", actor), ("--permission", name)]),
+                        scope
+                            .query("timeline", &[("--actor", really(who)), ("--permission", name)]),
                     ),
                     reads.last_cell(scope),
                 ],
@@ -272,8 +281,8 @@ impl Requests {
             "break-glass",
             "The power of administrators: system:masters, cluster-admin, impersonation",
         )
-        .note("First who used system:masters or cluster-admin, then who acted as somebody else. Commands of the second show \
-               what somebody did as anybody else.")
+        .note("First who used system:masters or cluster-admin, then who acted as somebody else. Commands show what somebody did \
+               as anybody else, too, and what others did as them.")
         .table(table)
         .table(acted_as)
     }
@@ -283,8 +292,8 @@ impl Requests {
         let sight = seen.sight_of(&["denied"]);
         let mut table =
             Table::new(["who", "verb", "resource", "namespace", "requests", "last"], sight.zero());
-        for ((actor, verb, resource, namespace), reads) in &self.denied {
-            let mut asked = vec![("--actor", &**actor), ("--outcome", "denied")];
+        for ((who, verb, resource, namespace), reads) in &self.denied {
+            let mut asked = vec![("--actor", really(who)), ("--outcome", "denied")];
             let parts = [("--verb", verb), ("--resource", resource), ("--namespace", namespace)];
             asked.extend(
                 parts
@@ -295,7 +304,7 @@ impl Requests {
             table.push(
                 ROWS_MAX,
                 [
-                    Cell::text(&**actor),
+                    Cell::text(named(who)),
                     Cell::text(&**verb),
                     Cell::text(&**resource),
                     Cell::text(&**namespace),
@@ -305,7 +314,7 @@ impl Requests {
             );
         }
         Section::new("denied", "Refused")
-            .note("A request that was refused with 401 has no user. Where a line has no resource or no namespace, its command shows \
+            .note("A request that was refused with 401 has no user. Commands show what was done as somebody else, too. Where a line has no resource or no namespace, its command shows \
                    those with one, too.")
             .table(table)
     }
@@ -332,11 +341,20 @@ impl Reads {
 }
 
 fn who(access: &Access) -> Cell {
-    let actor = access.actor.id.as_deref().unwrap_or("(not known)");
-    match &access.on_behalf_of {
-        Some(caller) => Cell::text(format!("{caller} as {actor}")),
-        None => Cell::text(actor),
-    }
+    Cell::text(shown_actor(access.actor.id.as_deref(), access.on_behalf_of.as_deref()))
+}
+
+fn named((actor, caller): &Who) -> String {
+    shown_actor(Some(actor), caller.as_deref())
+}
+
+/// Whoever really acted.
+fn really((actor, caller): &Who) -> &str {
+    caller.as_ref().unwrap_or(actor)
+}
+
+fn cluster(access: &Access) -> Cell {
+    access.cluster.as_ref().map_or(Cell::NotApplicable, |cluster| Cell::text(&**cluster))
 }
 
 /// What was done; of a roll-up how often, and what it left out.

@@ -153,12 +153,7 @@ impl ActorPage {
         let mut visits = visits.finish();
         visits.reverse();
         let visits_more = visits.len().saturating_sub(VISITS_SHOWN);
-        let lines: Vec<Line> = accesses
-            .iter()
-            .rev()
-            .take(LINES_SHOWN)
-            .map(|access| Line::new(&asked, access))
-            .collect();
+        let lines = Line::all(&asked, accesses.iter().copied().rev().take(LINES_SHOWN));
         let by = |name: &'static str, of: &dyn Fn(&Access) -> Option<String>| {
             let values: BTreeSet<String> =
                 accesses.iter().filter_map(|access| of(access)).collect();

@@ -224,8 +224,7 @@ impl AlertPage {
         let unknown = unknown(&asked, range, &loaded.hours, loaded.watermark);
         let mark = (loaded.first, episode.last_seen, "while the alert counted".to_owned());
         let lanes = Lanes::new(&asked, range, around.iter().copied(), &unknown, Some(mark));
-        let mut lines: Vec<Line> =
-            around.iter().take(LINES_SHOWN).map(|access| Line::new(&asked, access)).collect();
+        let mut lines: Vec<Line> = Line::all(&asked, around.iter().take(LINES_SHOWN).copied());
         let lines_more = around.len().saturating_sub(lines.len());
         lines.truncate(LINES_SHOWN);
         let actor = episode

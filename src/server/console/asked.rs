@@ -1,6 +1,6 @@
 //! What the address of a page asks for: parameters with names that are known, a zone, and a range of time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::Query, http::Uri};
 use jiff::tz::TimeZone;
@@ -9,6 +9,7 @@ use super::{super::status::now, link::Link};
 use crate::{
     ask::{Mistake, PERIOD, Parameter, Params, Period, shown_time},
     engine::{
+        access::shown_actor,
         text::one_line,
         time::{EventTime, WallTime},
     },
@@ -135,6 +136,17 @@ impl Asked {
     pub(super) fn alert_link(&self, fingerprint: &str, start: EventTime) -> Link {
         let link = Link::to_alert(fingerprint, &start.rfc3339());
         if self.zone_name == "UTC" { link } else { link.with("zone", &self.zone_name) }
+    }
+
+    /// Who acted, as pages show it, with the page of whoever really did.
+    pub(super) fn who(
+        &self,
+        actor: Option<&Arc<str>>,
+        caller: Option<&Arc<str>>,
+    ) -> Option<(String, Link)> {
+        let really = caller.or(actor)?;
+        let shown = shown_actor(actor.map(|actor| &**actor), caller.map(|caller| &**caller));
+        Some((shown, self.link("/actor").with("id", really)))
     }
 
     /// This page again.

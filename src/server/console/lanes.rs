@@ -63,6 +63,7 @@ pub(super) struct Line {
     pub(super) classes: String,
     pub(super) is_privileged: bool,
     pub(super) actor: Option<(String, Link)>,
+    cluster: Option<Arc<str>>,
     pub(super) what: String,
     pub(super) outcome: String,
     pub(super) outcome_class: &'static str,
@@ -187,8 +188,8 @@ fn by_object(asked: &Asked, access: &Access) -> (String, Option<Link>) {
 
 /// Who acted.
 fn by_actor(asked: &Asked, access: &Access) -> (String, Option<Link>) {
-    match &access.actor.id {
-        Some(id) => (id.to_string(), Some(asked.link("/actor").with("id", id))),
+    match asked.who(access.actor.id.as_ref(), access.on_behalf_of.as_ref()) {
+        Some((who, link)) => (who, Some(link)),
         None => ("unknown".to_owned(), None),
     }
 }
@@ -228,7 +229,6 @@ impl Line {
     /// Of an access.
     pub(super) fn new(asked: &Asked, access: &Access) -> Line {
         let text = |text: &Arc<str>| text.to_string();
-        let actor = access.actor.id.as_ref().map(text);
         let object = access.object.as_ref().map(|object| {
             let mut link = asked.link("/object").with("resource", &object.resource);
             for (name, value) in [("namespace", &object.namespace), ("name", &object.name)] {
@@ -239,9 +239,6 @@ impl Line {
             link
         });
         let mut notes = Vec::new();
-        if let Some(caller) = &access.on_behalf_of {
-            notes.push(format!("asked for by {caller}"));
-        }
         if access.names_left_out() {
             notes.push("names were left out".to_owned());
         }
@@ -267,10 +264,8 @@ impl Line {
             when: asked.when(access.at),
             classes: access.classes.iter().map(text).collect::<Vec<_>>().join(", "),
             is_privileged: access.classes.iter().any(|class| **class == *"privileged"),
-            actor: actor.map(|id| {
-                let link = asked.link("/actor").with("id", &id);
-                (id, link)
-            }),
+            actor: asked.who(access.actor.id.as_ref(), access.on_behalf_of.as_ref()),
+            cluster: access.cluster.clone(),
             what: kubectl_line(access),
             outcome: format!("{outcome}{code}"),
             outcome_class: outcome,
@@ -288,6 +283,22 @@ impl Line {
             notes,
             entry: None,
         }
+    }
+
+    /// Of accesses.
+    pub(super) fn all<'a>(asked: &Asked, accesses: impl Iterator<Item = &'a Access>) -> Vec<Line> {
+        Line::told_apart(accesses.map(|access| Line::new(asked, access)).collect())
+    }
+
+    /// Lines that say in which cluster each was, if they are of several.
+    pub(super) fn told_apart(mut lines: Vec<Line>) -> Vec<Line> {
+        let first = lines.first().and_then(|line| line.cluster.clone());
+        if lines.iter().any(|line| line.cluster != first) {
+            for line in &mut lines {
+                line.notes.extend(line.cluster.as_ref().map(|cluster| format!("in {cluster}")));
+            }
+        }
+        lines
     }
 
     /// Of any row.
@@ -315,6 +326,7 @@ impl Line {
             classes: String::new(),
             is_privileged: false,
             actor: None,
+            cluster: entry.fact_of("key.cluster").map(Arc::from),
             what: text.trim_matches([' ', '·']).to_owned(),
             outcome: entry.fact_of("severity").unwrap_or_default().to_owned(),
             outcome_class: "",

@@ -45,6 +45,7 @@ struct SessionLine {
     state: &'static str,
     actor: Option<(String, Link)>,
     source: String,
+    cluster: String,
     namespace: String,
     object: String,
     command: String,
@@ -69,10 +70,8 @@ impl SessionLine {
             start: asked.when(session.at()),
             lasted: session.duration.map_or_else(String::new, span),
             state: session.state(),
-            actor: session
-                .actor
-                .as_ref()
-                .map(|actor| (actor.to_string(), asked.link("/actor").with("id", actor))),
+            actor: asked.who(session.actor.as_ref(), session.on_behalf_of.as_ref()),
+            cluster: text(session.cluster.as_ref()),
             source: text(session.source_ip.as_ref()),
             namespace: text(object.and_then(|object| object.namespace.as_ref())),
             object: sessions::object_words(session),
@@ -88,6 +87,8 @@ impl SessionLine {
 struct SessionsPage {
     frame: Frame,
     lines: Vec<SessionLine>,
+    /// Whether they are of several clusters.
+    has_clusters: bool,
     total: u64,
     is_cut: bool,
     actor: String,
@@ -119,6 +120,9 @@ pub(in crate::server) async fn page(
         return *answer;
     }
     let page = SessionsPage {
+        has_clusters: found
+            .iter()
+            .any(|one| Some(&one.cluster) != found.first().map(|first| &first.cluster)),
         total: found.iter().map(Session::count).sum(),
         is_cut: found.len() > SESSIONS_SHOWN,
         lines: found
@@ -237,7 +241,7 @@ impl SessionPage {
             facts,
             ended: session.end.map(|end| asked.when(end)),
             lanes: Lanes::new(&asked, range, accesses(), &unknown, Some(during)),
-            lines: accesses().map(|access| Line::new(&asked, access)).collect(),
+            lines: Line::all(&asked, accesses()),
             troubles,
             frame: Frame::new(context, asked, "/sessions", "Session"),
         }

@@ -97,7 +97,9 @@ pub(in crate::server) async fn page(
                 ("class", "class"),
             ],
         ),
-        lines: found.rows.iter().filter_map(|row| Line::of_row(&asked, row)).collect(),
+        lines: Line::told_apart(
+            found.rows.iter().filter_map(|row| Line::of_row(&asked, row)).collect(),
+        ),
         next,
         first: asked.get("after").map(|_| asked.here().without("after")),
         is_asked: true,
@@ -168,7 +170,7 @@ pub(in crate::server) async fn who(
             &asked,
             &[("resource", "to what"), ("name", "which one"), ("namespace", "in namespace")],
         ),
-        lines: rows.iter().filter_map(line).collect(),
+        lines: Line::told_apart(rows.iter().filter_map(line).collect()),
         next: next.map(|next| asked.here().set("after", &next.to_string())),
         first: asked.get("after").map(|_| asked.here().without("after")),
         is_asked,
@@ -257,12 +259,7 @@ pub(in crate::server) async fn object(
     }
     let page = ObjectPage {
         lanes,
-        lines: accesses
-            .iter()
-            .rev()
-            .take(LINES_SHOWN)
-            .map(|access| Line::new(&asked, access))
-            .collect(),
+        lines: Line::all(&asked, accesses.iter().copied().rev().take(LINES_SHOWN)),
         total: accesses.len(),
         is_cut: found.is_cut,
         timeline: link.with("from", &range.0.rfc3339()).with("to", &range.1.rfc3339()),

@@ -41,7 +41,11 @@ impl VisitLine {
         if let Some(pause) = asked.get("pause") {
             link = link.with("pause", pause);
         }
-        for (name, value) in [("actor", &visit.actor), ("cluster", &visit.cluster)] {
+        for (name, value) in [
+            ("actor", &visit.actor),
+            ("on_behalf_of", &visit.on_behalf_of),
+            ("cluster", &visit.cluster),
+        ] {
             if let Some(value) = value {
                 link = link.with(name, value);
             }
@@ -50,10 +54,7 @@ impl VisitLine {
             start: asked.when(visit.start),
             lasted: span(visit.end.since(visit.start)),
             link,
-            actor: visit
-                .actor
-                .as_ref()
-                .map(|actor| (actor.to_string(), asked.link("/actor").with("id", actor))),
+            actor: asked.who(visit.actor.as_ref(), visit.on_behalf_of.as_ref()),
             cluster: visit.cluster.as_deref().unwrap_or_default().to_owned(),
             requests: thousands(visit.requests),
             denied: visit.denied,

@@ -89,6 +89,7 @@ pub(in crate::server) async fn page(
 
 const PARAMETERS: &[Parameter] = &[
     Parameter::text("actor", "Who."),
+    Parameter::text("on_behalf_of", "Who acted as them."),
     Parameter::text("cluster", "In which cluster."),
     Parameter::of(ParameterKind::Time, "start", "When it began.").required(),
     Parameter::of(ParameterKind::Span, "pause", "The pause that ends it: 15m."),
@@ -138,13 +139,14 @@ pub(in crate::server) async fn one(
     let Some(start) = asked.get("start").and_then(EventTime::parse) else { return nowhere() };
     let range = (start, start.plus(VISIT_MAX));
     let actor = asked.get("actor").map(str::to_owned);
+    let really = asked.get("on_behalf_of").map(str::to_owned);
     let (of, cluster) = (actor.clone(), asked.get("cluster").map(str::to_owned));
     let answer = ask(&context, move |reader| {
         let mut filters: Vec<Filter> = of.clone().map(Filter::Actor).into_iter().collect();
         filters.extend(cluster.clone().map(Filter::Cluster));
         filters.push(Filter::Accesses);
         let mut rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
-        let is_of = |access: &Access| is_of(access, of.as_deref(), cluster.as_deref());
+        let is_of = |access: &Access| is_of(access, [&of, &really, &cluster]);
         // A roll-up that began before it and goes on into it is not of it, as the list has it: the list may begin here, too.
         rows.retain(|row| row.at() >= start && row.access().is_some_and(is_of));
         let ends = ends_of(reader, &rows)?;
@@ -166,9 +168,10 @@ pub(in crate::server) async fn one(
     show(&page)
 }
 
-/// Whether an access belongs to a visit: of exactly this actor in exactly this cluster.
-fn is_of(access: &Access, actor: Option<&str>, cluster: Option<&str>) -> bool {
-    access.actor.id.as_deref() == actor && access.cluster.as_deref() == cluster
+/// Whether an access belongs to a visit: of exactly this actor, on exactly this caller's behalf, in exactly this cluster.
+fn is_of(access: &Access, wanted: [&Option<String>; 3]) -> bool {
+    let known = [&access.actor.id, &access.on_behalf_of, &access.cluster];
+    known.into_iter().zip(wanted).all(|(known, wanted)| known.as_deref() == wanted.as_deref())
 }
 
 impl VisitPage {
@@ -187,10 +190,7 @@ impl VisitPage {
         let range = (visit.start.minus(margin), visit.end.plus(margin));
         let unknown = unknown(&asked, range, &found.hours, context.status.read().watermark);
         VisitPage {
-            actor: visit
-                .actor
-                .as_ref()
-                .map(|actor| (actor.to_string(), asked.link("/actor").with("id", actor))),
+            actor: asked.who(visit.actor.as_ref(), visit.on_behalf_of.as_ref()),
             line: VisitLine::new(&asked, visit),
             ended: asked.when(visit.end),
             lasted: span(visit.end.since(visit.start)),
@@ -205,7 +205,7 @@ impl VisitPage {
                 .map(|id| (id.to_string(), asked.link("/timeline").with("credential", id)))
                 .collect(),
             lanes: Lanes::new(&asked, range, accesses(), &unknown, None),
-            lines: accesses().map(|access| Line::new(&asked, access)).collect(),
+            lines: Line::all(&asked, accesses()),
             troubles,
             frame: Frame::new(context, asked, "/visits", "Visit"),
         }

@@ -141,7 +141,7 @@ fn a_session_of_which_the_end_alone_is_logged_counts_once() {
     let shown: Vec<_> = section(&report, "sessions").tables[0]
         .rows
         .iter()
-        .map(|row| (text(&row[0]), text(&row[1]), text(&row[6])))
+        .map(|row| (text(&row[0]), text(&row[2]), text(&row[7])))
         .collect();
     assert_eq!(
         shown,
