@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     engine::{
+        alert::CANARY,
         diagnostic::{Diagnostic, SourceText},
         dispatch::{
             Audience, GroupBy, Grouping, GroupingOverride, Matcher, Notification, Outcome, Route,
@@ -30,9 +31,6 @@ use crate::{
     },
     telemetry::Metrics,
 };
-
-/// Name of the rule, and of the receiver.
-const NAME: &str = "tripline_canary";
 
 /// The user of the record.
 const USER: &str = "tripline:canary";
@@ -126,7 +124,7 @@ impl Flock {
 /// The receiver to which its alerts go, and the route that leads there.
 pub(super) fn receiver(flock: &Arc<Flock>, root: &Section<'_>) -> ReceiverConfig {
     ReceiverConfig {
-        name: NAME.to_owned(),
+        name: CANARY.to_owned(),
         failing_after: Duration::from_secs(600),
         notifiers: vec![ReceiverNotifier {
             kind: "canary",
@@ -157,7 +155,7 @@ pub(super) fn route(name: &str, receiver_index: usize, repeat: Duration) -> Rout
 
 /// The route of the canary's alerts.
 pub(super) fn own_route(receiver_index: usize) -> Route {
-    route(NAME, receiver_index, Duration::ZERO)
+    route(CANARY, receiver_index, Duration::ZERO)
 }
 
 struct OwnConfig(Arc<Flock>);

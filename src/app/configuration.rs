@@ -7,6 +7,7 @@ use crate::{
         ConfigDocument, DeadLetterSettings, General, HttpSettings, Input, Public, SecretReader,
     },
     engine::{
+        alert::HEARTBEAT,
         diagnostic::{Diagnostic, Place, code},
         dispatch::{DispatchPlan, InhibitRule, Route},
         settings::EngineSettings,
@@ -31,7 +32,6 @@ use super::{
     contradictions,
     pipeline::NamedSource,
     reload::RuleFiles,
-    self_alert::HEARTBEAT,
 };
 
 /// How often the alert that always fires is told again unless the configuration says otherwise: 1 min.

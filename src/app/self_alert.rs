@@ -3,16 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::engine::{
-    alert::{Alert, AlertState},
+    alert::{Alert, AlertState, HEARTBEAT},
     rule::Severity,
     time::WallTime,
 };
 
 /// Name of the alert that says an edit of the rules was refused.
 pub(super) const RELOAD_FAILED: &str = "TriplineReloadFailed";
-
-/// Name of the alert that always fires.
-pub(super) const HEARTBEAT: &str = "tripline_heartbeat";
 
 /// The trouble of refused edits: from the first until a set is taken, it is one alert.
 #[derive(Default)]

@@ -298,12 +298,9 @@ impl Acts {
     /// Finds the silences that hide an episode now.
     fn match_silences(&mut self, now: WallTime, key: EpisodeKey) {
         let Some(episode) = self.episodes.get(&key) else { return };
-        let silences: Vec<SilenceId> = if reminder::is_reminder(&episode.rule_id) {
-            Vec::new()
-        } else {
-            let active = self.silences.values().filter(|one| one.phase == SilencePhase::Active);
-            active.filter(|one| one.matches(&episode.labels)).map(|one| one.id).collect()
-        };
+        let active = self.silences.values().filter(|one| one.phase == SilencePhase::Active);
+        let silences: Vec<SilenceId> =
+            active.filter(|one| one.is_about(episode)).map(|one| one.id).collect();
         let before = episode.silenced_by.clone();
         if self.change_hidden(key, &silences) {
             for silence in silences.iter().filter(|silence| !before.contains(silence)) {
@@ -349,7 +346,7 @@ impl Acts {
         let touched: Vec<EpisodeKey> = firing
             .filter(|episode| {
                 let is_hidden = episode.silenced_by.contains(&id);
-                if is_active { silence.matches(&episode.labels) } else { is_hidden }
+                if is_active { silence.is_about(episode) } else { is_hidden }
             })
             .map(|episode| episode.key)
             .collect();
@@ -577,15 +574,18 @@ impl Acts {
         let deeds = self.episodes.values().flat_map(|episode| &episode.deeds);
         self.deed_bytes = deeds.map(|deed| deed.bytes()).sum();
         let silences = &self.silences;
-        let hides = |id: &SilenceId| {
-            silences.get(id).is_some_and(|silence| silence.phase == SilencePhase::Active)
-        };
         for key in &self.firing {
-            if let Some(episode) = self.episodes.get_mut(key)
-                && !episode.silenced_by.iter().all(hides)
-            {
-                // Nobody could end a silence that could not be read.
-                Arc::make_mut(episode).silenced_by.retain(hides);
+            let Some(episode) = self.episodes.get_mut(key) else { continue };
+            let hides = |id: &&SilenceId| {
+                let silence = silences.get(*id);
+                silence
+                    .is_some_and(|one| one.phase == SilencePhase::Active && one.is_about(episode))
+            };
+            // Nobody could end a silence that could not be read; earlier versions silenced what measures the way.
+            let hidden_by: Vec<SilenceId> =
+                episode.silenced_by.iter().filter(hides).copied().collect();
+            if hidden_by != episode.silenced_by {
+                Arc::make_mut(episode).silenced_by = hidden_by;
             }
         }
         self.silenced = self.firing.iter().copied().filter(|key| self.is_silenced(*key)).collect();

@@ -20,6 +20,8 @@ mod reminder;
 mod silence;
 mod state;
 mod state_key;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{Acted, Answer, OnAlert, Refused};
 pub use book::{ActNews, Acts, ActsCounts, Mute};

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Episode;
+use super::{Episode, silence::is_about};
 use crate::engine::{dispatch::Matcher, time::WallTime};
 
 /// How far back a preview looks: 24 hours.
@@ -43,7 +43,7 @@ pub fn preview<'a>(
     for episode in episodes {
         let is_recent = episode.ended.is_none_or(|ended| now.since(ended) <= LOOKS_BACK);
         preview.all_firing_count += usize::from(episode.is_firing());
-        if is_recent && matchers.iter().all(|matcher| matcher.matches(&episode.labels)) {
+        if is_recent && is_about(matchers, episode) {
             preview.firing_count += usize::from(episode.is_firing());
             preview.day_count += 1;
             found.push(episode);

@@ -14,7 +14,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
-pub use own::OwnAlert;
+pub(in crate::engine) use own::measures_the_way;
+pub use own::{CANARY, HEARTBEAT, OwnAlert};
 pub use shown::shown_value;
 
 use super::{

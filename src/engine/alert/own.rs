@@ -1,10 +1,25 @@
 //! Alerts about Tripline itself, for what people must hear through the same channels as any other.
 
+use std::collections::BTreeMap;
+
 use super::{Alert, AlertState};
 use crate::engine::{rule::Severity, text::bounded_line, time::WallTime};
 
 /// Bytes of what somebody says who ends an alert: 1 kB; the rest is cut.
 const END_NOTE_BYTES_MAX: usize = 1_024;
+
+/// Name of the alert that always fires, for somebody who is told when it no longer comes.
+pub const HEARTBEAT: &str = "tripline_heartbeat";
+
+/// Name of the canary's rule, and of the receiver of its alerts.
+pub const CANARY: &str = "tripline_canary";
+
+/// The name of an alert with these labels by which the way from finding to being told is measured: whoever misses it takes
+/// Tripline for dead. `None` of any other alert.
+pub(in crate::engine) fn measures_the_way(labels: &BTreeMap<String, String>) -> Option<&str> {
+    let name = labels.get("alertname").map(String::as_str);
+    name.filter(|name| [HEARTBEAT, CANARY].contains(name))
+}
 
 /// A sort of alert that no rule makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,12 @@
 //!
 //! Same meaning as in Alertmanager: a rule has matchers of sources and of targets, and labels in which both
 //! must agree; a label that neither has is the same in both. An alert that is both source and target of a rule is not
-//! hidden by another that is both, so nothing hides itself.
+//! hidden by another that is both, so nothing hides itself. By which Tripline measures its own way is hidden only by what
+//! names it ([`hide`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Matcher;
+use super::{Matcher, hide};
 use crate::engine::alert::Fingerprint;
 
 /// Which alerts hide which, while they fire.
@@ -149,12 +150,11 @@ impl Inhibitor {
     }
 
     fn parts_of(&self, labels: &BTreeMap<String, String>) -> Vec<Part> {
-        let all = |matchers: &[Matcher]| matchers.iter().all(|matcher| matcher.matches(labels));
         let value = |name: &String| labels.get(name).cloned().unwrap_or_default();
         let parts = self.rules.iter().enumerate().map(|(index, rule)| Part {
             meeting: (index, rule.equal.iter().map(value).collect()),
-            is_source: all(&rule.source),
-            is_target: all(&rule.target),
+            is_source: rule.source.iter().all(|matcher| matcher.matches(labels)),
+            is_target: hide(&rule.target, labels),
         });
         parts.filter(|part| part.is_source || part.is_target).collect()
     }

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{MatchTest, Matcher};
+use crate::engine::alert::measures_the_way;
 
 /// Bytes that a compiled regular expression of a matcher may take: 256 KiB. A larger one is refused.
 const REGEX_BYTES_MAX: usize = 256 << 10;
@@ -70,6 +71,26 @@ impl Matcher {
             MatchTest::NotRegex(regex) => !regex.is_match(value),
         }
     }
+}
+
+impl Matcher {
+    /// Whether it is the label `alertname` that must be this name, alone or as one of those that its pattern spells out.
+    fn names(&self, name: &str) -> bool {
+        self.label == "alertname"
+            && match &self.test {
+                MatchTest::Equal(wanted) => wanted == name,
+                MatchTest::Regex(regex) => regex.as_str().contains(name),
+                MatchTest::NotEqual(_) | MatchTest::NotRegex(_) => false,
+            }
+    }
+}
+
+/// Whether matchers (of a silence, of the targets of an inhibition) hide an alert with these labels: all match. What measures
+/// the way ([`measures_the_way`]) is hidden by those alone that name it.
+pub(in crate::engine) fn hide(matchers: &[Matcher], labels: &BTreeMap<String, String>) -> bool {
+    let is_meant = measures_the_way(labels)
+        .is_none_or(|name| matchers.iter().any(|matcher| matcher.names(name)));
+    is_meant && matchers.iter().all(|matcher| matcher.matches(labels))
 }
 
 impl fmt::Display for Matcher {

@@ -55,6 +55,7 @@ pub use trouble::ReceiverState;
 pub(in crate::engine) use group::{Group, Owed, Phase, Progress, backoff, ledger_detail};
 pub(in crate::engine) use grouped_alert::{GroupedAlert, News};
 pub(in crate::engine) use inhibit::Inhibitor;
+pub(in crate::engine) use matcher::hide;
 pub(in crate::engine) use members::Members;
 pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, RouteId, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
