@@ -20,6 +20,8 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "shell")]
 pub mod evidence;
+#[cfg(feature = "shell")]
+pub mod file;
 pub mod generate;
 #[cfg(feature = "shell")]
 mod html;

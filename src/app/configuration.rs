@@ -1,6 +1,6 @@
 //! The whole configuration: what each module reads of it, and what is built from it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     config::{
@@ -14,6 +14,7 @@ use crate::{
         time::WallTime,
         yaml::{SecretRef, Section},
     },
+    file,
     kafka::Producer,
     notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
     server::{CallSlack, Credentials, ServerSettings, Slack, SlackApp, SlackCall},
@@ -153,22 +154,36 @@ impl Configuration {
     /// # Errors
     /// Those that cannot be read.
     pub fn check_secrets(&self) -> Result<(), Vec<Diagnostic>> {
+        let problem = |why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why);
+        let problems: Vec<Diagnostic> = self.unreadable().into_iter().map(problem).collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let http = &self.general.http;
+        let built = http.auth.as_ref().map(|auth| Credentials::build(auth, self.secret_source()));
+        let why = |why| Diagnostic::error_nowhere(code::SERVER_IMPOSSIBLE, format!("http.{why}"));
+        built.transpose().map(drop).map_err(|problem| vec![why(problem)])
+    }
+
+    /// Secrets that cannot be read, each with why, and the files among them by name; certificates count as secrets.
+    /// Blocks the thread for the disk.
+    pub(super) fn unreadable(&self) -> BTreeSet<String> {
         let of_sources = self.sources.iter().flat_map(|source| source.config.secrets());
         let of_receivers = self.receivers.iter().flat_map(ReceiverConfig::secrets);
         let http = &self.general.http;
         let of_auth = http.auth.iter().flat_map(AuthConfig::secrets);
         let of_http = http.web.secrets().into_iter().chain(of_auth);
         let all = of_http.chain(of_sources).chain(of_receivers);
-        let problems: Vec<Diagnostic> = all
-            .filter_map(|secret| self.secrets.read(&secret).err())
-            .map(|why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why))
-            .collect();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let built = http.auth.as_ref().map(|auth| Credentials::build(auth, self.secret_source()));
-        let why = |why| Diagnostic::error_nowhere(code::SERVER_IMPOSSIBLE, format!("http.{why}"));
-        built.transpose().map(drop).map_err(|problem| vec![why(problem)])
+        let secrets = all.filter_map(|secret| self.secrets.read(&secret).err());
+
+        let kafka = self.sources.iter().filter_map(|source| source.config.kafka());
+        let files_of_sources = kafka.flat_map(|kafka| kafka.connection.files());
+        let files = files_of_sources.chain(self.receivers.iter().flat_map(ReceiverConfig::files));
+        let files = files.filter_map(|path| {
+            let why = file::open(path.as_ref()).err()?;
+            Some(format!("file {path}: {why}"))
+        });
+        secrets.chain(files).collect()
     }
 
     /// What others could guess of what lets people in, as warnings.

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,6 +15,7 @@ use crate::{
         limits::YAML_FILE_BYTES_MAX,
         rule::RuleSet,
     },
+    file,
     rule_test::{TestFile, read_test_file, run},
     server::{FileTests, RuleTests, Status},
 };
@@ -44,12 +44,10 @@ fn read(directory: &Path) -> Result<Vec<TestFile>, String> {
     let problems = Problems::new();
     let mut files = Vec::new();
     for path in paths {
-        let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-        let bytes = fs::metadata(&path).map_err(failed)?.len();
-        if bytes > YAML_FILE_BYTES_MAX as u64 {
-            return Err(format!("{} is larger than a rule file may be", path.display()));
-        }
-        let text = fs::read_to_string(&path).map_err(failed)?;
+        let failed = |why: String| format!("cannot read {}: {why}", path.display());
+        let bytes =
+            file::read(&path, YAML_FILE_BYTES_MAX).map_err(|why| failed(why.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
         files.extend(read_test_file(&SourceText::new(path.display().to_string(), text), &problems));
     }
     let problems = problems.into_sorted();

@@ -1,6 +1,6 @@
 //! `tripline run`: the process that people leave running.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -62,6 +62,9 @@ const VIEWS_LOOK: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether the end-to-end canary has come back: 500 ms.
 const CANARY_LOOK: Duration = Duration::from_millis(500);
+
+/// Secrets that are named at once of those that cannot be read: 10.
+const SECRETS_TOLD: usize = 10;
 
 /// Why `run` came to its end.
 #[derive(Debug)]
@@ -187,7 +190,17 @@ async fn run_in(
                 tracing::warn!("who looks into the ledger by commands is not recorded: {why}");
             }
             let missing = None;
-            let watched = Watched { pipeline, reloader, receivers, canary, missing, status, state };
+            let watched = Watched {
+                pipeline,
+                reloader,
+                configuration: &configuration,
+                unreadable: BTreeSet::new(),
+                receivers,
+                canary,
+                missing,
+                status,
+                state,
+            };
             let requests = (reload_requests, act_requests, entry_requests);
             let end = watch(watched, general.reload_interval, requests, hangup).await;
             tokio::task::block_in_place(|| topic.map(LedgerTopic::finish));
@@ -317,9 +330,12 @@ async fn open_store(
 }
 
 /// What runs, and what is looked at while it does.
-struct Watched {
+struct Watched<'a> {
     pipeline: Pipeline,
     reloader: Reloader,
+    configuration: &'a Configuration,
+    /// Secrets that could not be read at the last look.
+    unreadable: BTreeSet<String>,
     receivers: Receivers,
     canary: Option<Canary>,
     /// What was told of a canary that is missing.
@@ -328,7 +344,7 @@ struct Watched {
     state: PathBuf,
 }
 
-impl Watched {
+impl Watched<'_> {
     /// Sends the canary when it is time to, and tells of one that does not come back.
     fn look_for_canary(&mut self) {
         let Some(canary) = &mut self.canary else { return };
@@ -363,7 +379,29 @@ impl Watched {
         if have_changed || why == Look::Asked {
             self.pipeline.retry_now();
         }
+        self.look_for_secrets();
         self.reloader.look(&self.pipeline, why)
+    }
+
+    /// Says which secrets cannot be read by now. Whoever needs them goes on with what was there before.
+    fn look_for_secrets(&mut self) {
+        let unreadable = self.configuration.unreadable();
+        if unreadable == self.unreadable {
+            return;
+        }
+        self.unreadable = unreadable;
+        let mut named: Vec<&str> =
+            self.unreadable.iter().take(SECRETS_TOLD).map(String::as_str).collect();
+        if named.is_empty() {
+            return self.status.set_component("secrets", Health::Ok, "all of them can be read");
+        }
+        let more = self.unreadable.len().saturating_sub(SECRETS_TOLD);
+        let more = format!("and {more} more");
+        if self.unreadable.len() > SECRETS_TOLD {
+            named.push(&more);
+        }
+        let detail = format!("going on with what was there before: {}", named.join("; "));
+        self.status.set_component("secrets", Health::Degraded, &detail);
     }
 }
 
@@ -372,7 +410,7 @@ type Requests = (mpsc::Receiver<ReloadRequest>, mpsc::Receiver<ActRequest>, mpsc
 
 /// Waits for signals, reload requests and changed files, until the pipeline ends.
 async fn watch(
-    mut watched: Watched,
+    mut watched: Watched<'_>,
     reload_interval: Option<Duration>,
     (mut reload_requests, mut act_requests, mut entries): Requests,
     mut hangup: Signal,

@@ -7,16 +7,18 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use crate::engine::{
-    diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText, code},
-    limits::{LIST_FILE_BYTES_MAX, RULE_DIRECTORY_DEPTH_MAX, RULES_MAX, YAML_FILE_BYTES_MAX},
-    rule::RuleSources,
+use crate::{
+    engine::{
+        diagnostic::{Diagnostic, DiagnosticLevel, Place, SourceText, code},
+        limits::{LIST_FILE_BYTES_MAX, RULE_DIRECTORY_DEPTH_MAX, RULES_MAX, YAML_FILE_BYTES_MAX},
+        rule::RuleSources,
+    },
+    file,
 };
 
 /// Reads all files of a rule directory. `path` may also be a single rule file: it is read with the lists, schedules,
@@ -256,18 +258,19 @@ impl Reader {
     }
 
     fn read(&mut self, path: &Path, bytes_max: usize) -> Option<Arc<SourceText>> {
-        let bytes = match read_file(path, bytes_max) {
+        let bytes = match file::read(path, bytes_max) {
             Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let title = format!("the file has more than {} MiB", bytes_max >> 20);
+                let problem = Diagnostic::error(code::TOO_MANY, place(path), title);
+                self.problem(problem.help("split it"));
+                return None;
+            }
             Err(error) => {
                 self.unreadable(path, &error);
                 return None;
             }
         };
-        if bytes.len() > bytes_max {
-            let title = format!("the file has more than {} MiB", bytes_max >> 20);
-            self.problem(Diagnostic::error(code::TOO_MANY, place(path), title).help("split it"));
-            return None;
-        }
         match String::from_utf8(bytes) {
             Ok(text) => Some(SourceText::new(path.display().to_string(), text)),
             Err(error) => {
@@ -301,18 +304,6 @@ impl Reader {
         debug_assert_eq!(problem.level, DiagnosticLevel::Error, "what cannot be read is an error");
         self.problems.push(problem);
     }
-}
-
-/// All bytes of a file, or more than `bytes_max` of them. Never waits: what is no file, such as a pipe
-/// without a writer, is not opened.
-fn read_file(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    let one_more = bytes_max as u64 + 1;
-    fs::File::open(path)?.take(one_more).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn place(path: &Path) -> Place {
@@ -416,7 +407,7 @@ mod tests {
         let named: Vec<String> = problems.iter().map(Diagnostic::one_line).collect();
         assert_eq!(problems.len(), 2, "{named:?}");
         for (line, name) in named.iter().zip(["pipe.yaml", "zero.yaml"]) {
-            assert!(line.contains(name) && line.ends_with("it is not a file"), "{line}");
+            assert!(line.contains(name) && line.ends_with("not a file"), "{line}");
         }
     }
 

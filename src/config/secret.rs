@@ -1,11 +1,14 @@
 //! Secrets: following references to them, and keeping them out of what is shown.
 
-use std::{collections::BTreeMap, fs, io::Read as _, ops::Range, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
-use crate::engine::yaml::{Node, NodeKind, SecretRef};
+use crate::{
+    engine::yaml::{Node, NodeKind, SecretRef},
+    file,
+};
 
 /// Bytes of a secret's file: 64 KiB. A larger one is refused; it is surely not a secret.
-const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
+const SECRET_FILE_BYTES_MAX: usize = 64 << 10;
 
 /// Words that make a key's value a secret, whatever stands around them.
 const SECRET_WORDS: [&str; 10] = [
@@ -53,14 +56,7 @@ impl SecretReader {
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    file.take(SECRET_FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > SECRET_FILE_BYTES_MAX {
-        return Err(format!("it has more than {SECRET_FILE_BYTES_MAX} bytes"));
-    }
+    let bytes = file::read(path, SECRET_FILE_BYTES_MAX).map_err(|error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     // Some editors put a mark in front, which is no part of the secret.
     let text = text.trim_start_matches('\u{feff}');
@@ -173,6 +169,8 @@ pub(super) fn mask(text: &str, spans: &[Range<usize>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::engine::{diagnostic::SourceText, yaml::parse};
 
@@ -183,6 +181,8 @@ mod tests {
         fs::write(directory.path().join("empty"), "\n").unwrap();
         fs::write(directory.path().join("binary"), [0xff, 0xfe]).unwrap();
         fs::write(directory.path().join("huge"), vec![b'x'; 70_000]).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(directory.path().join("pipe")).status();
+        assert!(made.unwrap().success());
         let environment =
             [("TOKEN".to_owned(), "t".to_owned()), ("NONE".to_owned(), String::new())];
         let reader = SecretReader::new(&environment);
@@ -198,6 +198,7 @@ mod tests {
             (file("binary"), "not UTF-8"),
             (file("huge"), "more than 65536 bytes"),
             (file("gone"), "No such file"),
+            (file("pipe"), "it is a pipe, not a file"),
         ] {
             let error = read(secret).unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -10,6 +10,7 @@ use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use super::{Callbacks, OAuth, ReadSecret, oauth::TokenSource, property::name_of};
 use crate::{
     engine::yaml::{SecretRef, Section},
+    file,
     web::{SecretSource, hash_of},
 };
 
@@ -266,7 +267,8 @@ fn set_tls(config: &mut ClientConfig, tls: &Tls, secret: ReadSecret<'_>) -> Resu
     for (property, path) in files {
         if let Some(path) = path {
             // The library's own message for a missing file is OpenSSL's, which names none.
-            std::fs::File::open(path).map_err(|error| format!("{path}: {error}"))?;
+            // And it would wait for whoever writes a pipe.
+            file::open(path.as_ref()).map_err(|error| format!("{path}: {error}"))?;
             config.set(property, path);
         }
     }

@@ -14,7 +14,7 @@ use crate::{
         text::Secrets,
         yaml::{SecretRef, Section},
     },
-    tls,
+    file, tls,
 };
 
 /// How long a token endpoint may take: 10 s. The poll loop waits for it.
@@ -92,7 +92,7 @@ impl TokenSource {
     pub(super) fn new(settings: OAuth, client_secret: String) -> Result<TokenSource, String> {
         let client = match &settings.ca_file {
             None => client(Vec::new()),
-            Some(path) => std::fs::read(path)
+            Some(path) => file::read(path.as_ref(), file::PEM_BYTES_MAX)
                 .map_err(|error| error.to_string())
                 .and_then(|pem| client(tls::certificates(&pem)?))
                 .map_err(|error| format!("{path}: {error}")),

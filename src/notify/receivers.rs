@@ -201,4 +201,9 @@ impl ReceiverConfig {
     pub fn secrets(&self) -> Vec<SecretRef> {
         self.notifiers.iter().flat_map(|notifier| notifier.config.secrets()).collect()
     }
+
+    /// Further files that decide how its notifiers are built.
+    pub fn files(&self) -> Vec<String> {
+        self.notifiers.iter().flat_map(|notifier| notifier.config.files()).collect()
+    }
 }

@@ -28,7 +28,10 @@ pub use subject::{Peer, Subject};
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::engine::{digest::Digest, yaml::SecretRef};
+use crate::{
+    engine::{digest::Digest, yaml::SecretRef},
+    file,
+};
 
 /// Reads a secret as it is now; kept, so that a rotated one is seen.
 pub type SecretSource = Arc<dyn Fn(&SecretRef) -> Result<String, String> + Send + Sync>;
@@ -44,6 +47,7 @@ pub fn hash_of(read: &SecretSource, secrets: &[SecretRef], files: &[String]) -> 
     });
     let files = files
         .iter()
-        .map(|path| std::fs::read(path).unwrap_or_else(|error| error.to_string().into_bytes()));
+        .map(|path| file::read(path.as_ref(), file::PEM_BYTES_MAX))
+        .map(|read| read.unwrap_or_else(|error| error.to_string().into_bytes()));
     Digest::of(secrets.chain(files)).first()
 }

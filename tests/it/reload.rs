@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::Value;
@@ -310,4 +311,43 @@ async fn a_signal_reloads_even_before_everything_has_started() {
     second.signal("-HUP");
     assert_eq!(first.end(), Some(0));
     loaded(&second, "third").await;
+}
+
+#[tokio::test]
+async fn a_secret_that_has_become_a_pipe_is_named_and_holds_up_nothing() {
+    let (directory, rules) = directory();
+    let place = |name: &str| directory.path().join(name);
+    let (token, fresh) = (place("token"), place("fresh"));
+    let pipe = |path: &Path| {
+        drop(fs::remove_file(path));
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    fs::write(&token, "of-yesterday").unwrap();
+    let receivers = "receivers:\n  - name: out\n    stdout: {format: json}\n    \
+        webhook: {url: 'http://127.0.0.1:9/', bearer_token_file: token}\n";
+    let more = format!("{OFTEN}{receivers}");
+    let mut running = ready(directory.path(), &more).await;
+
+    pipe(&token);
+    let words = "token: it is a pipe, not a file";
+    let is_named = |code: u16, text: &str| code == 200 && text.contains(words);
+    let said = running.wait("/readyz", is_named).await;
+    assert!(said.contains("going on with what was there before"), "{said}");
+    assert!(running.logged().contains(words), "{}", running.logged());
+    assert_eq!(running.reload().await, (200, "1 rule loaded\n".to_owned()));
+    fs::write(rules.join("second.yaml"), rule("second", "exec", "")).unwrap();
+    loaded(&running, "second").await;
+
+    // As a Secret is replaced: whole, under its name.
+    fs::write(&fresh, "of-today").unwrap();
+    fs::rename(&fresh, &token).unwrap();
+    running.wait("/readyz", |_, text| text.contains("all of them can be read")).await;
+    pipe(&token);
+    running.wait("/readyz", is_named).await;
+    running.signal("-TERM");
+    assert_eq!(running.end(), Some(0));
+
+    // And a start says at once what is wrong.
+    let refused = Running::start(directory.path(), &more).refused();
+    assert!(refused.contains(words), "{refused}");
 }

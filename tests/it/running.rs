@@ -57,7 +57,8 @@ fn keep(pipe: impl Read + Send + 'static, text: &Arc<Mutex<String>>) -> JoinHand
 }
 
 impl Running {
-    /// Writes `tripline.yaml` for the directory `rules` and starts. `more` is further configuration.
+    /// Writes `tripline.yaml` for the directory `rules` and starts. `more` is further configuration, with other
+    /// receivers if it has any.
     pub(crate) fn start(directory: &Path, more: &str) -> Running {
         Running::over("[{file: {paths: ['-']}}]", directory, more)
     }
@@ -65,10 +66,12 @@ impl Running {
     /// The same, over other sources.
     pub(crate) fn over(sources: &str, directory: &Path, more: &str) -> Running {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let own = "receivers: [{name: out, stdout: {format: json}}]\n";
+        let receivers = if more.contains("receivers:") { "" } else { own };
         let config = format!(
             "sources: {sources}\nrules: rules\nstate: state\n\
              http: {{listen: '127.0.0.1:{port}'}}\nlog: {{format: json, level: debug}}\n\
-             receivers: [{{name: out, stdout: {{format: json}}}}]\nroute: {{receiver: out, group_interval: 1s}}\n{more}"
+             route: {{receiver: out, group_interval: 1s}}\n{receivers}{more}"
         );
         fs::write(directory.join("tripline.yaml"), config).unwrap();
         let mut child = tripline(directory)
@@ -105,6 +108,12 @@ impl Running {
         let code = self.child.wait().unwrap().code();
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
         code
+    }
+
+    /// Waits for the end of a process that does not start. What it logged.
+    pub(crate) fn refused(mut self) -> String {
+        assert_eq!(self.end(), Some(2), "{}", self.logged());
+        self.logged()
     }
 
     /// What it printed so far: alerts as JSON lines.

@@ -23,6 +23,7 @@ use crate::{
         limits::RECORD_BYTES_MAX,
         record::{PartitionName, RecordBatch},
     },
+    file,
     source::{BATCH_BYTES_MAX, SourceError},
 };
 
@@ -133,15 +134,33 @@ impl LineFile {
     /// # Errors
     /// If it cannot be read, with its path.
     pub fn open(path: &Path, first: i64, done: &Arc<AtomicU64>) -> Result<LineFile, SourceError> {
-        let partition = Arc::new(partition_of(path));
-        let input: Box<dyn Read + Send> = if path.as_os_str() == STANDARD_INPUT {
-            Box::new(io::stdin())
-        } else {
-            Box::new(fs::File::open(path).map_err(|error| failed(&partition, 0, &error))?)
-        };
-        let counted = Counted { input, done: Arc::clone(done) };
-        let reader = decompress(counted).map_err(|error| failed(&partition, 0, &error))?;
         let is_live = path.as_os_str() == STANDARD_INPUT;
+        let input = || -> io::Result<Box<dyn Read + Send>> {
+            Ok(if is_live { Box::new(io::stdin()) } else { Box::new(fs::File::open(path)?) })
+        };
+        LineFile::over(input(), is_live, path, first, done)
+    }
+
+    /// Opens a file that was read before. Never waits, and takes nothing from a pipe that is still being read.
+    ///
+    /// # Errors
+    /// As [`LineFile::open`], and if it is no file.
+    pub(super) fn open_again(path: &Path, first: i64) -> Result<LineFile, SourceError> {
+        let input = file::open(path).map(|file| Box::new(file) as Box<dyn Read + Send>);
+        LineFile::over(input, false, path, first, &Arc::default())
+    }
+
+    fn over(
+        input: io::Result<Box<dyn Read + Send>>,
+        is_live: bool,
+        path: &Path,
+        first: i64,
+        done: &Arc<AtomicU64>,
+    ) -> Result<LineFile, SourceError> {
+        let partition = Arc::new(partition_of(path));
+        let reader = input
+            .and_then(|input| decompress(Counted { input, done: Arc::clone(done) }))
+            .map_err(|error| failed(&partition, 0, &error))?;
         Ok(LineFile { partition, reader, state: State::default(), first, is_live, broken: None })
     }
 

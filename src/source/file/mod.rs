@@ -115,7 +115,7 @@ impl SourceConfig for FileSettings {
         let path = self.file(topic)?;
         let read = || {
             let mut batch = RecordBatch::default();
-            LineFile::open(&path, offset, &Arc::default())?.read(&mut batch, None, 1)?;
+            LineFile::open_again(&path, offset)?.read(&mut batch, None, 1)?;
             let found = batch.records.first().filter(|record| record.offset == offset);
             Ok(found.and_then(|record| batch.payload_of(record)).map(<[u8]>::to_vec))
         };
@@ -376,8 +376,12 @@ mod tests {
         let expected = [(0, &whole), (1, &parts), (4, &whole), (5, &last)];
         assert_eq!(got, expected.map(|(n, text)| (n, text.clone().into_bytes())));
         let settings = FileSettings { paths: vec![path.clone()], ..FileSettings::default() };
-        let again = settings.record(&path.display().to_string(), 1).unwrap().unwrap();
-        assert_eq!(again, Some(parts.into_bytes()));
+        let again = || settings.record(&path.display().to_string(), 1).unwrap();
+        assert_eq!(again().unwrap(), Some(parts.into_bytes()));
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let why = again().unwrap_err().to_string();
+        assert!(why.contains("it is a pipe, not a file"), "{why}");
     }
 
     #[test]
