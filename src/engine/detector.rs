@@ -631,7 +631,7 @@ pub struct DetectCounts {
     pub events_from_future: u64,
     /// Events of a cluster for which another source is the truth; rules did not see them.
     pub events_elsewhere: u64,
-    /// Array elements that rules did not see.
+    /// Values that rules did not see.
     pub values_dropped: u64,
     /// Events that were cut off on their way; each is a dead letter, too.
     pub events_cut: u64,

@@ -138,7 +138,7 @@ impl EngineMetrics {
             events_late: b.counter("tripline_events_late_total", "Detections behind the watermark; they count wherever a window is still open."),
             events_duplicate: b.counter("tripline_events_duplicate_total", "Detections of requests that had been counted before."),
             fields_unread: b.counters("tripline_event_fields_unread_total", &["field"], "Fields that were written in a way that says nothing clear, and so were absent for rules."),
-            values_dropped: b.counter("tripline_event_values_dropped_total", "Array elements that rules did not see, for there were too many."),
+            values_dropped: b.counter("tripline_event_values_dropped_total", "Values that rules did not see: there were too many, or a JSON Patch copied them from elsewhere."),
             rules_evaluated: b.counter("tripline_rules_evaluated_total", "Rules looked at after the index, over all events."),
             findings: b.counters("tripline_findings_total", &["rule"], "Times that a rule's whole condition held."),
             alerts: b.counters("tripline_alerts_total", &["rule", "severity", "state"], "Alerts that began to fire, and that resolved."),

@@ -294,6 +294,68 @@ fn steps_of_a_patch_hide_none() {
 }
 
 #[test]
+fn every_index_that_an_api_server_takes_leads_into_a_list() {
+    for index in ["0", "00", "-", "-1", "-0", "+0"] {
+        let container = r#"{"securityContext":{"privileged":true}}"#;
+        for body in [
+            format!(
+                r#"[{{"op":"add","path":"/spec/containers/{index}/securityContext","value":{{"privileged":true}}}}]"#
+            ),
+            format!(r#"[{{"op":"add","path":"/spec/containers/{index}","value":{container}}}]"#),
+            format!(
+                r#"[{{"op":"add","path":"/x","value":[{container}]}},{{"op":"copy","from":"/x/{index}","path":"/spec/containers/0"}}]"#
+            ),
+            format!(
+                r#"[{{"op":"add","path":"/x/{index}","value":{container}}},{{"op":"copy","from":"/x/3","path":"/spec/containers/0"}}]"#
+            ),
+        ] {
+            check(&event("patch", "pods", &body), &["privileged_pod"]);
+        }
+    }
+}
+
+#[test]
+fn what_a_patch_takes_from_where_nobody_sees_it_is_told() {
+    let told = "change_hidden_from_rules";
+    let privileged = "/spec/containers/0/securityContext/privileged";
+    let copy = |from: &str, to: &str| format!(r#"{{"op":"copy","from":"{from}","path":"{to}"}}"#);
+    let add = |to: &str| format!(r#"{{"op":"add","path":"{to}","value":false}}"#);
+    let chain = |from: &str, to: &str| [copy(from, "/x"), copy("/x", to)].join(",");
+    for (steps, is_told) in [
+        // Of the object.
+        (copy("/spec/containers/0/stdin", privileged), true),
+        (copy("/spec/containers/0/stdin", privileged).replace("copy", "move"), true),
+        (copy("/metadata/annotations/p", "/spec/volumes/0/hostPath/path"), true),
+        (copy("/metadata/annotations", "/spec"), true),
+        (chain("/metadata/annotations/p", privileged), true),
+        // In part.
+        ([add("/x/y"), copy("/x", "/spec")].join(","), true),
+        ([add("/x"), copy("/spec/hostNetwork", "/x/y"), copy("/x", "/spec")].join(","), true),
+        // Of an element that may be another.
+        (
+            [add("/spec/containers/0/tty"), copy("/spec/containers/1/tty", privileged)].join(","),
+            true,
+        ),
+        ([add("/x/0"), copy("/x/-1", privileged)].join(","), true),
+        // Below a list, by what is no index.
+        (add("/spec/containers/{'name':'a'}/securityContext/privileged"), true),
+        // Of steps before.
+        ([add("/x"), copy("/x", privileged)].join(","), false),
+        ([add("/x"), copy("/x", "/y"), copy("/y", privileged)].join(","), false),
+        // To where no rule looks.
+        (copy("/spec/containers/0/stdin", "/spec/containers/0/tty"), false),
+        (chain("/spec/dnsPolicy", "/spec/restartPolicy"), false),
+        (add("/spec/containers/0/resources/limits"), false),
+        (add("/spec/nodeSelector/a"), false),
+    ] {
+        let rules = shipped();
+        let payload = event("patch", "pods", &format!("[{steps}]"));
+        let names = names(&rules, &detect(&rules, &payload));
+        assert_eq!(names.contains(told), is_told, "{steps}: {names:?}");
+    }
+}
+
+#[test]
 fn a_hostile_record_takes_time_by_its_length() {
     let numbers = |from: usize, count: usize| {
         (from..from + count).fold(String::new(), |mut out, number| {

@@ -1,13 +1,14 @@
 //! JSON Patch (RFC 6902): a body that says step by step what is to become of an object. Each step's value
 //! is read as if it stood where the step puts it.
 //!
-//! What stands in the object already is not known here; the answer says it, where it is recorded.
+//! What stands in the object already is not known here; the answer says it, where it is recorded. A step that
+//! puts it, or may put something, where rules look is one of which values were left out.
 
 use std::borrow::Cow;
 
 use super::{
     json::Json,
-    projection::{NodeId, Projection, is_index},
+    projection::{Leads, NodeId, Projection, is_index},
 };
 use crate::engine::{event::Event, limits, value::unescape};
 
@@ -63,12 +64,14 @@ pub(super) fn extract<'a>(
     let steps: Vec<Step<'a>> = Json::new(text).items().map(Step::new).collect();
     let mut puts: Vec<Put<'a, '_>> = Vec::with_capacity(steps.len());
     let mut room = Room::new();
+    let mut is_unseen = false;
     for (index, step) in steps.iter().enumerate() {
         match &*step.op {
             "remove" | "test" => {}
             "copy" | "move" => {
                 let before = steps.get(..index).unwrap_or_default();
-                copies(before, &step.from, &step.path, &mut room, &mut puts);
+                let is_known = copies(before, &step.from, &step.path, &mut room, &mut puts);
+                is_unseen |= !is_known && walk(projection, root, &step.path) != Way::Elsewhere;
             }
             _ => puts.extend(step.value.map(|value| (Cow::Borrowed(&*step.path), value))),
         }
@@ -79,7 +82,14 @@ pub(super) fn extract<'a>(
     let mut begun: Vec<NodeId> = Vec::new();
     for inside in [false, true] {
         for (pointer, value) in &puts {
-            let Some((node, through)) = walk(projection, root, pointer) else { continue };
+            let (node, through) = match walk(projection, root, pointer) {
+                Way::Asked(node, through) => (node, through),
+                Way::Unclear => {
+                    is_unseen = true;
+                    continue;
+                }
+                Way::Elsewhere => continue,
+            };
             if through.is_empty() == inside {
                 continue;
             }
@@ -95,23 +105,40 @@ pub(super) fn extract<'a>(
             projection.put(value.raw(), event, node);
         }
     }
-    if room.steps == 0 || parts_left == 0 {
+    if is_unseen || room.steps == 0 || parts_left == 0 {
         event.values_dropped = event.values_dropped.saturating_add(1);
     }
 }
 
-/// The node that a pointer leads to, and the lists through whose elements it goes on.
-fn walk(projection: &Projection, root: NodeId, pointer: &str) -> Option<(NodeId, Vec<NodeId>)> {
+/// Where a pointer leads.
+#[derive(Debug, PartialEq, Eq)]
+enum Way {
+    /// To something that rules ask for, or that holds it, on through elements of these lists.
+    Asked(NodeId, Vec<NodeId>),
+    /// Below a list by something that is no index.
+    Unclear,
+    /// To what no rule asks for.
+    Elsewhere,
+}
+
+fn walk(projection: &Projection, root: NodeId, pointer: &str) -> Way {
     let (mut node, mut through) = (root, Vec::new());
+    let mut in_element = false;
     let mut segments = segments(pointer).peekable();
     while let Some(segment) = segments.next() {
-        let (next, is_element) = projection.step(node, &plain(segment))?;
-        if is_element && segments.peek().is_some() {
-            through.push(node);
+        match projection.step(node, &plain(segment)) {
+            Leads::ToKey(child) => (node, in_element) = (child, false),
+            Leads::ToElement => {
+                in_element = true;
+                if segments.peek().is_some() {
+                    through.push(node);
+                }
+            }
+            Leads::BelowList if !in_element => return Way::Unclear,
+            Leads::BelowList | Leads::Nowhere => return Way::Elsewhere,
         }
-        node = next;
     }
-    Some((node, through))
+    Way::Asked(node, through)
 }
 
 /// The segments of a pointer. The empty pointer has none: it is the whole object.
@@ -145,21 +172,22 @@ fn behind<'p>(pointer: &'p str, start: &str) -> Option<&'p str> {
     Some(rest)
 }
 
-/// Adds the values that steps before have put where one copies from. Recursion is bounded by
-/// [`limits::PATCH_CHAIN_MAX`].
+/// Adds the values that steps before have put where one copies from, and tells whether that is all that
+/// stands there; where the room ends, it says so itself. Recursion is bounded by [`limits::PATCH_CHAIN_MAX`].
 fn copies<'a, 'p>(
     before: &'p [Step<'a>],
     from: &str,
     to: &str,
     room: &mut Room,
     puts: &mut Vec<Put<'a, 'p>>,
-) {
+) -> bool {
     if from.len() > limits::POINTER_BYTES_MAX || to.len() > limits::POINTER_BYTES_MAX {
         room.steps = 0;
     }
+    let (mut is_put, mut is_known) = (false, true);
     for (index, step) in before.iter().enumerate().rev() {
         if !room.has(1, 0) {
-            return;
+            return true;
         }
         let below = behind(from, &step.path);
         let above = behind(&step.path, from);
@@ -175,18 +203,20 @@ fn copies<'a, 'p>(
         if let Some((from, to)) = source {
             let Some(chain) = room.chain.checked_sub(1) else {
                 room.steps = 0;
-                return;
+                return true;
             };
             room.chain = chain;
-            copies(before.get(..index).unwrap_or_default(), &from, &to, room, puts);
+            is_known &= copies(before.get(..index).unwrap_or_default(), &from, &to, room, puts);
             room.chain += 1;
+            is_put |= below.is_some() && !has_index(&step.path);
             continue;
         }
         let Some(value) = step.value.filter(|_| step.op != "test") else { continue };
         if (below.is_some() || above.is_some()) && !room.has(0, value.raw().len()) {
-            return;
+            return true;
         }
         if let Some(rest) = below {
+            is_put |= !has_index(&step.path);
             let mut found = Vec::new();
             descend(value, rest, &mut found);
             puts.extend(found.into_iter().map(|value| (Cow::Owned(to.to_owned()), value)));
@@ -194,6 +224,12 @@ fn copies<'a, 'p>(
             puts.push((Cow::Owned(format!("{to}{rest}")), value));
         }
     }
+    is_put && is_known
+}
+
+/// Whether a pointer leads through an element, of which nobody knows which one it is.
+fn has_index(pointer: &str) -> bool {
+    segments(pointer).any(is_index)
 }
 
 /// Adds the values within another that a pointer leads to, of a list any element. Recursion is bounded by
@@ -257,6 +293,8 @@ mod tests {
             ("/a", "/a/b", None),
             ("/a/0/c", "/a/-", Some("/c")),
             ("/a~1b/c", "/a~1b", Some("/c")),
+            ("/a/-1/c", "/a/+0", Some("/c")),
+            ("/a/-x/c", "/a/0", None),
         ] {
             assert_eq!(behind(pointer, start), rest, "{pointer} behind {start}");
         }

@@ -10,6 +10,7 @@
 //! Nothing is decided here about what an event is.
 
 mod places;
+mod pointer;
 
 use std::borrow::Cow;
 
@@ -22,12 +23,18 @@ use super::{
 };
 use crate::engine::{
     event::{Event, FieldId, FieldTable, Parts, derived::is_derived, well_known},
-    kubernetes::{fields::CLUSTER, resources::PARTS, shapes::is_open, verbs::READING},
+    kubernetes::{
+        fields::CLUSTER,
+        resources::PARTS,
+        shapes::{is_list, is_open},
+        verbs::READING,
+    },
     limits,
     text_table::TextTable,
     value::{Value, unescape},
 };
 use places::{Places, places_of, without_dots};
+pub(super) use pointer::{Leads, is_index};
 
 /// Paths that the decoder itself needs, numbered behind those of the [`FieldTable`].
 const OWN_PATHS: [&str; 7] = [
@@ -66,6 +73,8 @@ struct Node {
     segments: usize,
     /// What is below it has keys of people's own, which may hold dots.
     is_open: bool,
+    /// What is at it is a list wherever Kubernetes has a field of its name.
+    is_list: bool,
     /// It is of a body of a change.
     is_change: bool,
     /// It says why a request was allowed, which is noted as it is written, too.
@@ -321,15 +330,6 @@ impl Projection {
         }
     }
 
-    /// The node below `parent` for a segment of a JSON Pointer, and whether the segment is the index of an
-    /// element of `parent`.
-    pub(super) fn step(&self, parent: NodeId, segment: &str) -> Option<(NodeId, bool)> {
-        if let Some(child) = self.node(parent)?.children.get(segment.as_bytes()) {
-            return Some((*child, false));
-        }
-        is_index(segment).then_some((parent, true))
-    }
-
     /// The node of the object that a request changes, if its body has this node.
     #[inline]
     pub(super) fn changed_by(&self, id: NodeId, event: &Event<'_>) -> Option<NodeId> {
@@ -537,11 +537,6 @@ impl Projection {
     }
 }
 
-/// Whether a segment of a JSON Pointer may be the place of an element: a number, or the end of the list.
-pub(super) fn is_index(segment: &str) -> bool {
-    segment == "-" || !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// Whether the request of an event, as far as it is known, changes the object that its bodies are.
 fn may_change(event: &Event<'_>) -> bool {
     let text = |field| event.first_str(field).unwrap_or("");
@@ -650,12 +645,13 @@ impl Builder {
 
     fn finish(self) -> Vec<Node> {
         let prefixes: Vec<(&String, &usize)> = self.by_prefix.iter().collect();
-        let mut ways = vec![(0, false, false); self.nodes.len()];
+        let mut ways = vec![(0, false, false, false); self.nodes.len()];
         for (prefix, index) in prefixes {
             if let Some(way) = ways.get_mut(*index) {
                 let segments = prefix.split('.').filter(|segment| !segment.is_empty());
                 let count = segments.clone().count();
-                *way = (count, segments.into_iter().any(is_open), prefix.contains(CHANGE));
+                let is_list = segments.clone().last().is_some_and(is_list);
+                *way = (count, segments.into_iter().any(is_open), is_list, prefix.contains(CHANGE));
             }
         }
         let usual = USUAL_ORDER.map(|(path, keys)| (self.by_prefix.get(path).copied(), keys));
@@ -663,11 +659,12 @@ impl Builder {
             .nodes
             .into_iter()
             .zip(ways)
-            .map(|((fields, children), (segments, is_open, is_change))| Node {
+            .map(|((fields, children), (segments, is_open, is_list, is_change))| Node {
                 fields,
                 children: TextTable::new(children),
                 segments,
                 is_open,
+                is_list,
                 is_change,
                 is_reason: false,
                 usual: Vec::new(),

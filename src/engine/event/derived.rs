@@ -413,7 +413,8 @@ pub const DERIVATIONS: &[Derivation] = &[
         "What of the event rules cannot see, or can read in two ways: `bodies` (the API server or AKS \
          dropped them), `cut` (it was cut off on its way, or is beyond 16 MiB), `keys` (a body has a key \
          twice, or one with dots where no object has such a key; what the API server takes counts), \
-         `values` (more than 4,194,304 of them). Absent if rules see all of it.",
+         `values` (more than 4,194,304 of them; or a JSON Patch copies what is not in it to where rules look). \
+         Absent if rules see all of it.",
     )
     .many(),
 ];

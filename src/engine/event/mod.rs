@@ -236,7 +236,8 @@ pub struct Event<'a> {
     pub time: EventTime,
     /// Its stage.
     pub stage: Stage,
-    /// Values left out because of [`limits::VALUES_PER_EVENT_MAX`].
+    /// Values left out because of [`limits::VALUES_PER_EVENT_MAX`], and patches of which not all that they put is
+    /// known.
     pub values_dropped: u32,
     /// Keys of the objects of a body that are being read, each with the values below it.
     keys: Vec<(u32, Range<usize>)>,

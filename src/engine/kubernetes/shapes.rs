@@ -53,13 +53,15 @@ struct Shapes {
     bodies: BTreeMap<&'static str, &'static str>,
     /// Names of fields that hold whatever somebody likes, in some type.
     open: BTreeSet<&'static str>,
+    /// Names of fields that are lists, in every type that has them.
+    lists: BTreeSet<&'static str>,
 }
 
 static SHAPES: LazyLock<Shapes> = LazyLock::new(|| parse(include_str!("shapes.txt")));
 
 fn parse(text: &'static str) -> Shapes {
     let (types, bodies, open) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-    let mut shapes = Shapes { types, bodies, open };
+    let mut shapes = Shapes { types, bodies, open, lists: BTreeSet::new() };
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
         if let Some(resource) = name.strip_prefix('/') {
@@ -71,6 +73,11 @@ fn parse(text: &'static str) -> Shapes {
             shapes.open.extend(open.map(|field| field.name));
             shapes.types.insert(name, fields);
         }
+    }
+    let fields = || shapes.types.values().flatten();
+    shapes.lists = fields().filter(|field| field.is_list).map(|field| field.name).collect();
+    for field in fields().filter(|field| !field.is_list) {
+        shapes.lists.remove(field.name);
     }
     shapes
 }
@@ -142,6 +149,11 @@ pub struct Stop {
 /// dots in them, as names of fields never have.
 pub fn is_open(name: &str) -> bool {
     SHAPES.open.contains(name)
+}
+
+/// Whether a field of this name is a list in every type that has it.
+pub fn is_list(name: &str) -> bool {
+    SHAPES.lists.contains(name)
 }
 
 /// Follows a path below an object of a type. Lists are looked through, as rules do.
@@ -262,6 +274,17 @@ mod tests {
         assert_eq!(nowhere("hostpid"), (0, Some(POD_SPEC_TYPE), false));
         assert_eq!(nowhere("containers.0.image"), (11, Some("Container"), true));
         assert_eq!(nowhere("hostPID.x"), (8, None, false));
+    }
+
+    #[test]
+    fn a_name_is_of_a_list_where_all_say_so() {
+        for name in ["containers", "volumes", "subjects", "rules", "webhooks", "verbs"] {
+            assert!(is_list(name), "{name}");
+        }
+        // A list in a role, and an object in a container.
+        for name in ["resources", "labels", "spec", "hostPath", "no such name"] {
+            assert!(!is_list(name), "{name}");
+        }
     }
 
     #[test]
