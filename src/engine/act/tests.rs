@@ -41,7 +41,7 @@ fn a_preview_names_what_a_silence_hides() {
         ("severity=low", vec!["exec"]),
         ("alertname=~.+", vec!["exec"]),
         ("alertname=tripline_heartbeat", vec![HEARTBEAT]),
-        ("alertname=~exec|tripline_canary", vec![CANARY, "exec"]),
+        ("alertname=~exec|tripline_canary", vec!["exec", CANARY]),
     ] {
         let previewed = preview(now, &matchers(silence), acts.episodes());
         let mut names: Vec<&str> =
