@@ -650,7 +650,7 @@ impl Builder {
             if let Some(way) = ways.get_mut(*index) {
                 let segments = prefix.split('.').filter(|segment| !segment.is_empty());
                 let count = segments.clone().count();
-                let is_list = segments.clone().last().is_some_and(is_list);
+                let is_list = segments.clone().next_back().is_some_and(is_list);
                 *way = (count, segments.into_iter().any(is_open), is_list, prefix.contains(CHANGE));
             }
         }
