@@ -143,7 +143,8 @@ fn secrets_that_are_read_one_by_one_are_no_list_however_many_they_are() {
     assert_eq!(lines.len(), 3, "{out}");
     let of = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
     assert_eq!(of("kubectl get secrets … -n payments  [names were left out]"), 1, "{out}");
-    let watches = "kubectl get secrets … --watch --field-selector 'metadata.name=…' -n payments  [names";
+    let watches =
+        "kubectl get secrets … --watch --field-selector 'metadata.name=…' -n payments  [names";
     assert_eq!(of(watches), 1, "{out}");
     assert_eq!((of("[it may be among them]"), of("[covered it]")), (2, 1), "{out}");
     let secrets = section(&directory, &["access"], "secrets");
