@@ -20,8 +20,6 @@ mod reminder;
 mod silence;
 mod state;
 mod state_key;
-#[cfg(test)]
-mod tests;
 
 pub use answer::{Acted, Answer, OnAlert, Refused};
 pub use book::{ActNews, Acts, ActsCounts, Mute};
@@ -168,3 +166,6 @@ impl Person {
         Person { name: bounded(name), role: bounded(role), address: bounded(address) }
     }
 }
+
+#[cfg(test)]
+mod tests;
