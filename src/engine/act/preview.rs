@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Episode, silence::is_about};
+use super::{Episode, reminder::is_about};
 use crate::engine::{dispatch::Matcher, time::WallTime};
 
 /// How far back a preview looks: 24 hours.

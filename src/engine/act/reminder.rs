@@ -1,8 +1,9 @@
 //! What the owner of a silence is told: that it ends soon, and that it hides nothing.
 
-use super::{Silence, SilencePhase};
+use super::{Episode, Silence, SilencePhase};
 use crate::engine::{
     alert::{Alert, OwnAlert},
+    dispatch::{Matcher, hide},
     limits,
     rule::Severity,
     time::WallTime,
@@ -34,6 +35,18 @@ const IDLE: OwnAlert = OwnAlert {
     title: "A silence hides nothing",
     severity: Severity::Low,
 };
+
+impl Silence {
+    /// Whether it hides an episode while it is active.
+    pub(super) fn is_about(&self, episode: &Episode) -> bool {
+        is_about(&self.matchers, episode)
+    }
+}
+
+/// Whether a silence with these matchers hides an episode: never what silences themselves have to say.
+pub(super) fn is_about(matchers: &[Matcher], episode: &Episode) -> bool {
+    !is_reminder(&episode.rule_id) && hide(matchers, &episode.labels)
+}
 
 /// What an owner is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

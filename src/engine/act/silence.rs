@@ -4,13 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActId, Episode, Person, reminder::is_reminder};
-use crate::engine::{
-    digest::hex,
-    dispatch::{Matcher, hide},
-    time::WallTime,
-    words::words,
-};
+use super::{ActId, Person};
+use crate::engine::{digest::hex, dispatch::Matcher, time::WallTime, words::words};
 
 /// Identity of a silence: that of the act that made it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -104,11 +99,6 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Whether it hides an episode while it is active.
-    pub(super) fn is_about(&self, episode: &Episode) -> bool {
-        is_about(&self.matchers, episode)
-    }
-
     /// Its matchers as Alertmanager writes them: `{alertname="x",cluster=~"a|b"}`.
     pub fn written(&self) -> String {
         written(&self.matchers)
@@ -118,11 +108,6 @@ impl Silence {
     pub fn span(&self) -> Duration {
         self.ends_at.since(self.starts_at)
     }
-}
-
-/// Whether a silence with these matchers hides an episode: never what silences themselves have to say.
-pub(super) fn is_about(matchers: &[Matcher], episode: &Episode) -> bool {
-    !is_reminder(&episode.rule_id) && hide(matchers, &episode.labels)
 }
 
 /// Matchers in braces.
