@@ -262,8 +262,9 @@ impl Member {
     /// Records that are already covered (read again after a restart) are not expected: the source
     /// starts at the restored positions.
     pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
+        // Before the shard, which takes partitions on to where the batch brings them.
+        self.recorder.handle_batch(now, batch, self.shard.partitions());
         self.shard.handle_batch(now, batch);
-        self.recorder.handle_batch(now, batch);
         self.advance_recorder(now);
         for progress in &batch.progress {
             let partition = &progress.partition;

@@ -41,7 +41,7 @@ use super::{
     },
     rule::{KeyPart, RuleSet},
     settings::EngineSettings,
-    shard::{Identities, Run, Seen},
+    shard::{Identities, Run, Seen, watermark::Clocks},
     state::{StateChange, StateEntry, StateTable},
     time::{EventTime, WallTime},
 };
@@ -218,15 +218,15 @@ impl Recorder {
         self.signer = Some(signer);
     }
 
-    /// What one batch has to record, and what it shows of which hours.
-    pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch) {
+    /// What one batch has to record, and what it shows of which hours. `clocks`: how far partitions had come before it.
+    pub fn handle_batch(&mut self, now: WallTime, batch: &DetectionBatch, clocks: &Clocks) {
         for observed in &batch.accesses {
             self.observed(now, observed);
         }
         for usage in &batch.usage {
             self.used(now, usage.clone());
         }
-        self.coverage.add(batch);
+        self.coverage.add(batch, clocks);
         self.counts.exceptions_left_out += self.exceptions.add(batch);
     }
 

@@ -18,6 +18,7 @@ use crate::engine::{
     detector::{DetectionBatch, SeenHour},
     ledger::{Entry, EntryKind, INPUT_ENDED},
     limits::{COVERAGE_CLUSTERS_MAX, COVERAGE_HOURS_MAX},
+    shard::watermark::Clocks,
     time::EventTime,
 };
 
@@ -122,7 +123,7 @@ pub(super) struct Coverage {
 
 impl Coverage {
     /// Adds what a batch shows.
-    pub(super) fn add(&mut self, batch: &DetectionBatch) {
+    pub(super) fn add(&mut self, batch: &DetectionBatch, clocks: &Clocks) {
         for seen in batch.hours.iter() {
             self.add_hour(seen);
         }
@@ -130,7 +131,7 @@ impl Coverage {
             .clusters
             .told
             .or_else(|| self.hours.first_key_value().map(|((first, _), _)| *first));
-        for missing in self.open.of_batch(batch, reached) {
+        for missing in self.open.of_batch(batch, clocks, reached) {
             self.miss(&missing);
         }
     }
@@ -357,11 +358,11 @@ mod tests {
     fn hours_between_what_was_read_and_where_it_goes_on_are_lost() {
         let mut coverage = Coverage::default();
         assert_eq!(coverage.ended(HOURS), [], "nothing was told before");
-        coverage.add(&batch("a", 0));
+        coverage.add(&batch("a", 0), &Clocks::new());
         coverage.open.lose("a/0", Some(HOURS), 7);
-        coverage.add(&batch("b", 5));
+        coverage.add(&batch("b", 5), &Clocks::new());
         assert_eq!(lost(&coverage), [], "another partition says nothing of it");
-        coverage.add(&batch("a", 2));
+        coverage.add(&batch("a", 2), &Clocks::new());
         assert_eq!(lost(&coverage), [(1_000, 7), (1_001, 7), (1_002, 7)]);
         coverage.shed(Some(&"c".into()), HOURS, 3);
         let told = coverage.ended(HOURS.plus(std::time::Duration::from_secs(3 * 3_600)));
@@ -383,7 +384,7 @@ mod tests {
     fn what_is_read_first_is_not_late_and_quiet_hours_in_it_are_silent() {
         let mut coverage = Coverage::default();
         for hours in [0, 1, 4] {
-            coverage.add(&batch("a", hours));
+            coverage.add(&batch("a", hours), &Clocks::new());
         }
         let entries = coverage.ended(at(4));
         assert_eq!(
@@ -391,13 +392,13 @@ mod tests {
             [(0, "complete"), (1, "complete"), (2, "silent"), (3, "silent")]
         );
         assert_eq!(coverage.ended(at(4)), [], "once");
-        coverage.add(&batch("a", 2));
+        coverage.add(&batch("a", 2), &Clocks::new());
         assert_eq!(told(&coverage.ended(at(4))), [(2, "late")]);
         assert_eq!(told(&coverage.ended(at(6))), [(4, "complete"), (5, "silent")]);
         // After a day nobody expects it any more.
         let silent = coverage.ended(at(100));
         assert_eq!((silent.len(), silent.last().map(|(hour, _)| hour - 1_000)), (23, Some(28)));
-        coverage.add(&batch("a", 100));
+        coverage.add(&batch("a", 100), &Clocks::new());
         assert_eq!(told(&coverage.ended(at(101))), [(100, "complete")]);
     }
 
@@ -405,15 +406,15 @@ mod tests {
     fn the_end_tells_what_is_open_and_another_run_adds_to_it() {
         let mut coverage = Coverage::default();
         assert_eq!(coverage.finish(), []);
-        coverage.add(&batch("a", 0));
-        coverage.add(&batch("a", 1));
+        coverage.add(&batch("a", 0), &Clocks::new());
+        coverage.add(&batch("a", 1), &Clocks::new());
         assert_eq!(told(&coverage.ended(at(1))), [(0, "complete")]);
         let end = coverage.finish();
         assert_eq!(told(&end), [(1, "complete")]);
         assert!(end[0].1.fact_of(INPUT_ENDED).is_some(), "it may be a part of the hour");
         assert_eq!(coverage.take_changed().last(), Some(&((1_001, "c".into()), None)));
-        coverage.add(&batch("a", 1));
-        coverage.add(&batch("a", 3));
+        coverage.add(&batch("a", 1), &Clocks::new());
+        coverage.add(&batch("a", 3), &Clocks::new());
         assert_eq!(told(&coverage.ended(at(3))), [(1, "complete"), (2, "silent")]);
     }
 

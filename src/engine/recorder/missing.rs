@@ -3,10 +3,7 @@
 //! Nobody knows when that happened which was deleted, or cannot be read: not before what came before it in its
 //! partition, nor after what comes next there, nor after it was read. It is missing in every hour between.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +11,7 @@ use super::flood::HOUR;
 use crate::engine::{
     detector::{DetectionBatch, Unread},
     record::{PartitionName, Progress},
+    shard::watermark::Clocks,
     time::EventTime,
 };
 
@@ -79,8 +77,6 @@ pub(super) struct Open {
     lost_changed: bool,
     unread: Vec<OpenUnread>,
     unread_changed: bool,
-    /// The latest hour of each partition since this process began.
-    reached: BTreeMap<Arc<PartitionName>, i64>,
 }
 
 impl Open {
@@ -92,8 +88,14 @@ impl Open {
         }
     }
 
-    /// What a batch shows to be missing. `told`: the hour that event time has come to.
-    pub(super) fn of_batch(&mut self, batch: &DetectionBatch, told: Option<i64>) -> Vec<Missing> {
+    /// What a batch shows to be missing. `clocks`: how far partitions had come before it. `told`: the hour that event time has
+    /// come to.
+    pub(super) fn of_batch(
+        &mut self,
+        batch: &DetectionBatch,
+        clocks: &Clocks,
+        told: Option<i64>,
+    ) -> Vec<Missing> {
         let mut found = Vec::new();
         for progress in &batch.progress {
             if let Some((first, _)) = hours_of(progress) {
@@ -101,18 +103,12 @@ impl Open {
             }
         }
         for unread in &batch.unread {
-            self.begin(batch, unread, told, &mut found);
+            self.begin(batch, unread, (clocks, told), &mut found);
         }
         if let Some(uncounted) = batch.hours.uncounted() {
             let hours = (uncounted.first, uncounted.last);
             let (sort, count) = (Sort::Uncounted, uncounted.events);
             found.push(Missing { hours, cluster: None, sort, count });
-        }
-        for progress in &batch.progress {
-            if let Some((_, last)) = hours_of(progress) {
-                let reached = self.reached.entry(Arc::clone(&progress.partition)).or_insert(last);
-                *reached = last.max(*reached);
-            }
         }
         let far: Vec<Missing> =
             found.iter_mut().flat_map(|missing| shorten(missing, batch)).collect();
@@ -128,7 +124,7 @@ impl Open {
         let name = partition.to_string();
         for Lost { from, records, .. } in self.lost.extract_if(.., |one| one.partition == name) {
             self.lost_changed = true;
-            let from = from.map_or(first, |from| from.micros().div_euclid(HOUR));
+            let from = from.map_or(first, hour_of);
             let hours = (from.min(first), first);
             found.push(Missing { hours, cluster: None, sort: Sort::Lost, count: records });
         }
@@ -145,19 +141,19 @@ impl Open {
         &mut self,
         batch: &DetectionBatch,
         unread: &Unread,
-        told: Option<i64>,
+        (clocks, told): (&Clocks, Option<i64>),
         found: &mut Vec<Missing>,
     ) {
         let Unread { partition, cluster, count } = unread;
         let own = batch.progress.iter().find(|progress| progress.partition == *partition);
         let own = own.and_then(hours_of);
-        let before = self.reached.get(partition).copied();
+        let before = clocks.get(partition).map(|clock| clock.time_max);
+        let before = before.filter(|time| *time > EventTime::MIN).map(hour_of);
         let from = match own {
             Some((first, _)) => Some(before.map_or(first, |before| before.min(first))),
             None => before.or(told),
         };
-        let read = batch.detected_at.map(|at| at.as_event().micros().div_euclid(HOUR));
-        let read = read.unwrap_or(i64::MAX);
+        let read = batch.detected_at.map_or(i64::MAX, |at| hour_of(at.as_event()));
         let mut next = None;
         if let Some(from) = from {
             let last = own.map_or(from, |(_, last)| last.max(from));
@@ -228,7 +224,11 @@ impl Open {
 fn hours_of(progress: &Progress) -> Option<(i64, i64)> {
     let first = progress.time_min?;
     let last = progress.time_max.map_or(first, |last| last.max(first));
-    Some((first.micros().div_euclid(HOUR), last.micros().div_euclid(HOUR)))
+    Some((hour_of(first), hour_of(last)))
+}
+
+fn hour_of(time: EventTime) -> i64 {
+    time.micros().div_euclid(HOUR)
 }
 
 /// Leaves out what is far behind the beginning. Returns those of the hours left out that events of the batch are of.
@@ -247,7 +247,7 @@ fn shorten(missing: &mut Missing, batch: &DetectionBatch) -> Vec<Missing> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::seen::SeenHour;
+    use crate::engine::{seen::SeenHour, shard::watermark::PartitionClock, time::WallTime};
 
     fn partition() -> Arc<PartitionName> {
         Arc::new(PartitionName::new("a", 0))
@@ -274,35 +274,38 @@ mod tests {
         }
     }
 
-    fn told(open: &mut Open, batch: &DetectionBatch) -> Vec<(i64, i64, u64)> {
-        let found = open.of_batch(batch, None).into_iter();
-        found.map(|one| (one.hours.0, one.hours.1, one.count)).collect()
+    /// What is missing of a batch, while the partition had come to an hour.
+    fn told(open: &mut Open, reached: i64, batch: &DetectionBatch) -> Vec<(i64, i64, u64)> {
+        let time_max = EventTime::from_micros(reached * HOUR);
+        let clock = PartitionClock { time_max, heard_at: WallTime::MIN };
+        let found = open.of_batch(batch, &Clocks::from([(partition(), clock)]), None);
+        found.iter().map(|one| (one.hours.0, one.hours.1, one.count)).collect()
     }
 
     #[test]
     fn what_cannot_be_read_is_between_what_came_before_and_what_comes_next() {
         let mut open = Open::default();
-        assert_eq!(told(&mut open, &batch(&[5], 0, 90)), []);
-        assert_eq!(told(&mut open, &batch(&[], 1, 90)), [(5, 5, 1)]);
-        assert_eq!(told(&mut open, &batch(&[], 2, 90)), [(5, 5, 2)]);
+        assert_eq!(told(&mut open, 1, &batch(&[5], 0, 90)), []);
+        assert_eq!(told(&mut open, 5, &batch(&[], 1, 90)), [(5, 5, 1)]);
+        assert_eq!(told(&mut open, 5, &batch(&[], 2, 90)), [(5, 5, 2)]);
         // As it is stored, and read again.
         let stored = postcard::to_stdvec(open.take_unread().unwrap()).unwrap();
         assert_eq!(open.take_unread(), None);
         let mut open = Open::default();
         open.restore_unread(postcard::from_bytes(&stored).unwrap());
-        assert_eq!(told(&mut open, &batch(&[8, 9], 0, 90)), [(6, 8, 3)]);
-        assert_eq!(told(&mut open, &batch(&[10], 0, 90)), []);
+        assert_eq!(told(&mut open, 5, &batch(&[8, 9], 0, 90)), [(6, 8, 3)]);
+        assert_eq!(told(&mut open, 9, &batch(&[10], 0, 90)), []);
         // At the end nothing comes next, and then something does after all.
-        assert_eq!(told(&mut open, &batch(&[11, 12], 1, 90)), [(10, 12, 1)]);
+        assert_eq!(told(&mut open, 10, &batch(&[11, 12], 1, 90)), [(10, 12, 1)]);
         let end = |open: &mut Open, last| -> Vec<_> {
             open.finish(last).into_iter().map(|one| one.hours).collect()
         };
         assert_eq!(end(&mut open, 12), []);
         assert_eq!(end(&mut open, 20), [(13, 20)]);
-        assert_eq!(told(&mut open, &batch(&[22], 0, 90)), [(21, 22, 1)]);
+        assert_eq!(told(&mut open, 12, &batch(&[22], 0, 90)), [(21, 22, 1)]);
         // What is read as it happens needs no end.
-        assert_eq!(told(&mut open, &batch(&[], 1, 23)), [(22, 23, 1)]);
-        assert_eq!(told(&mut open, &batch(&[30], 0, 30)), []);
+        assert_eq!(told(&mut open, 22, &batch(&[], 1, 23)), [(22, 23, 1)]);
+        assert_eq!(told(&mut open, 22, &batch(&[30], 0, 30)), []);
     }
 
     #[test]
@@ -310,9 +313,12 @@ mod tests {
         let mut open = Open::default();
         let far = batch(&[0, 5_000, 9_000], 1, 90_000);
         assert_eq!(
-            told(&mut open, &far),
+            told(&mut open, 0, &far),
             [(0, HOURS_MAX, 1), (5_000, 5_000, 1), (9_000, 9_000, 1)]
         );
-        assert_eq!(told(&mut open, &batch(&[50_000], 0, 90_000))[0], (9_001, 9_001 + HOURS_MAX, 1));
+        assert_eq!(
+            told(&mut open, 9_000, &batch(&[50_000], 0, 90_000))[0],
+            (9_001, 9_001 + HOURS_MAX, 1)
+        );
     }
 }

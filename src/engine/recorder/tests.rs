@@ -80,11 +80,11 @@ fn copies_and_roll_ups_are_one_over_restarts() {
         Observed::Whole(Box::new(access), Manner { every, key, is_session: false })
     };
     let first = vec![each(access(1, 5, "a")), each(access(1, 6, "a")), every(access(2, 10, "b"))];
-    recorder.handle_batch(NOW, &batch(first));
+    recorder.handle_batch(NOW, &batch(first), &Clocks::new());
     let mut recorder = restored(&mut recorder, &mut stored);
     // The earliest is the first, whichever comes first.
     let more = vec![each(access(1, 5, "a")), every(access(3, 8, "b")), every(access(4, 59, "b"))];
-    recorder.handle_batch(NOW, &batch(more));
+    recorder.handle_batch(NOW, &batch(more), &Clocks::new());
     let mut recorder = restored(&mut recorder, &mut stored);
     recorder.advance(NOW, EventTime::from_micros(59_999_999), EventTime::MIN);
     let has_ended = |recorder: &Recorder| recorder.fresh.iter().any(|row| row.access().is_some());
@@ -108,18 +108,18 @@ fn what_is_rolled_up_is_told_at_the_end_and_what_comes_after_it_counts_once() {
     };
     let mut recorder = Recorder::new(&EngineSettings::default());
     let mut stored = BTreeMap::new();
-    recorder.handle_batch(NOW, &every(access(1, 8, "b")));
-    recorder.handle_batch(NOW, &every(access(2, 9, "b")));
+    recorder.handle_batch(NOW, &every(access(1, 8, "b")), &Clocks::new());
+    recorder.handle_batch(NOW, &every(access(2, 9, "b")), &Clocks::new());
     recorder.finish(NOW);
     recorder.finish(NOW);
     assert_eq!(told(&recorder), [2]);
     let mut recorder = restored(&mut recorder, &mut stored);
-    recorder.handle_batch(NOW, &every(access(2, 9, "b")));
-    recorder.handle_batch(NOW, &every(access(3, 10, "b")));
+    recorder.handle_batch(NOW, &every(access(2, 9, "b")), &Clocks::new());
+    recorder.handle_batch(NOW, &every(access(3, 10, "b")), &Clocks::new());
     recorder.advance(NOW, EventTime::from_micros(60_000_000), EventTime::MIN);
     assert_eq!(told(&recorder), [1]);
     // What has no room is not lost: it waits.
-    recorder.handle_batch(NOW, &every(access(4, 70, "b")));
+    recorder.handle_batch(NOW, &every(access(4, 70, "b")), &Clocks::new());
     recorder.hold(99, SPOOL_BYTES_MAX);
     recorder.finish(NOW);
     assert_eq!((told(&recorder).len(), recorder.counts().shed), (1, 0));
@@ -133,7 +133,7 @@ fn a_flood_loses_names_first_and_then_accesses_and_it_is_told() {
     for number in 0..FLOOD_ROWS + 100 {
         let mut access = access(0, 5, "a");
         access.request[..8].copy_from_slice(&number.to_le_bytes());
-        recorder.handle_batch(NOW, &batch(vec![each(access)]));
+        recorder.handle_batch(NOW, &batch(vec![each(access)]), &Clocks::new());
     }
     assert_eq!(recorder.chain().id, FLOOD_ROWS);
     assert_eq!(recorder.counts().names_left_out, 100);
@@ -174,7 +174,7 @@ fn steps(recorder: &Recorder) -> Vec<(Option<SessionStep>, Option<u64>)> {
 #[test]
 fn of_a_flood_of_sessions_each_counts_once_and_no_end_is_one() {
     let mut recorder = Recorder::new(&EngineSettings::default());
-    let mut hear = |access| recorder.handle_batch(NOW, &batch(vec![each(access)]));
+    let mut hear = |access| recorder.handle_batch(NOW, &batch(vec![each(access)]), &Clocks::new());
     // Other classes take no room from sessions.
     for number in 0..FLOOD_ROWS {
         let mut access = step(1_000_000 + number, 5, Start);
@@ -219,7 +219,7 @@ fn the_end_of_a_watch_that_somebody_held_for_hours_is_no_other_request() {
         // All before it has come to rest.
         let watermark = access.at;
         recorder.advance(NOW, watermark, watermark);
-        recorder.handle_batch(NOW, &batch(vec![each(access)]));
+        recorder.handle_batch(NOW, &batch(vec![each(access)]), &Clocks::new());
         recorder.counts().duplicates
     };
     let told: Vec<u64> = [(5, "human"), (7_200, "human"), (7_300, "node"), (14_400, "node")]
@@ -237,14 +237,14 @@ fn sessions_that_a_rule_rolls_up_count_once_over_restarts() {
     };
     let mut recorder = Recorder::new(&EngineSettings::default());
     let mut stored = BTreeMap::new();
-    recorder.handle_batch(NOW, &rolled(step(1, 5, Start)));
-    recorder.handle_batch(NOW, &rolled(step(2, 5, End)));
+    recorder.handle_batch(NOW, &rolled(step(1, 5, Start)), &Clocks::new());
+    recorder.handle_batch(NOW, &rolled(step(2, 5, End)), &Clocks::new());
     let mut recorder = restored(&mut recorder, &mut stored);
-    recorder.handle_batch(NOW, &rolled(step(1, 6, End)));
-    recorder.handle_batch(NOW, &rolled(step(2, 4, Start)));
+    recorder.handle_batch(NOW, &rolled(step(1, 6, End)), &Clocks::new());
+    recorder.handle_batch(NOW, &rolled(step(2, 4, Start)), &Clocks::new());
     // A rule that came meanwhile makes no other session of what has a row.
-    recorder.handle_batch(NOW, &batch(vec![each(step(3, 7, Start))]));
-    recorder.handle_batch(NOW, &rolled(step(3, 8, End)));
+    recorder.handle_batch(NOW, &batch(vec![each(step(3, 7, Start))]), &Clocks::new());
+    recorder.handle_batch(NOW, &rolled(step(3, 8, End)), &Clocks::new());
     recorder.advance(NOW, EventTime::from_micros(60_000_000), EventTime::MIN);
     assert_eq!(steps(&recorder), [(Some(Start), None), (Some(End), None), (Some(Whole), Some(2))]);
 }
@@ -260,7 +260,11 @@ fn names_that_a_roll_up_leaves_out_are_told_from_lists() {
         access.object = Some(object);
         let (every, key) = (Some(Duration::from_secs(60)), KeyParts::ALL.without(KeyPart::Name));
         let manner = Manner { every, key, is_session: false };
-        recorder.handle_batch(NOW, &batch(vec![Observed::Whole(Box::new(access), manner)]));
+        recorder.handle_batch(
+            NOW,
+            &batch(vec![Observed::Whole(Box::new(access), manner)]),
+            &Clocks::new(),
+        );
         recorder.finish(NOW);
         let told = recorder.fresh.iter().find_map(|row| row.access()).unwrap();
         assert_eq!(told.object.as_ref().unwrap().name, None);
@@ -308,9 +312,9 @@ fn uses(usage: Vec<Usage>) -> DetectionBatch {
 #[test]
 fn what_is_told_again_is_no_loss_and_an_hour_tells_of_uses_that_it_lacks() {
     let mut recorder = Recorder::new(&EngineSettings::default());
-    recorder.handle_batch(NOW, &uses(vec![used(5, "a")]));
+    recorder.handle_batch(NOW, &uses(vec![used(5, "a")]), &Clocks::new());
     recorder.hold(99, SPOOL_BYTES_MAX);
-    recorder.handle_batch(NOW, &uses(vec![used(6, "a"), used(7, "b")]));
+    recorder.handle_batch(NOW, &uses(vec![used(6, "a"), used(7, "b")]), &Clocks::new());
     assert_eq!(recorder.counts().shed, 1);
     recorder.spool.clear();
     recorder.spool_bytes = 0;
@@ -333,19 +337,23 @@ fn a_use_of_a_permission_is_told_once_a_day_over_restarts() {
     };
     let mut recorder = Recorder::new(&EngineSettings::default());
     let mut stored = BTreeMap::new();
-    recorder.handle_batch(NOW, &uses(vec![used(5, "a"), used(6, "a"), used(7, "b")]));
+    recorder.handle_batch(
+        NOW,
+        &uses(vec![used(5, "a"), used(6, "a"), used(7, "b")]),
+        &Clocks::new(),
+    );
     assert_eq!(told(&recorder), [("a".to_owned(), false), ("b".to_owned(), false)]);
     let mut recorder = restored(&mut recorder, &mut stored);
     let more = ["a", "b", "c", "d", "e", "f"].map(|name| used(8, name));
-    recorder.handle_batch(NOW, &uses(more.to_vec()));
+    recorder.handle_batch(NOW, &uses(more.to_vec()), &Clocks::new());
     let expected = [("c".to_owned(), false), ("d".to_owned(), false), (String::new(), true)];
     assert_eq!(told(&recorder), expected);
     let mut recorder = restored(&mut recorder, &mut stored);
-    recorder.handle_batch(NOW, &uses(vec![used(9, "g"), used(DAY + 1, "a")]));
+    recorder.handle_batch(NOW, &uses(vec![used(9, "g"), used(DAY + 1, "a")]), &Clocks::new());
     assert_eq!(told(&recorder), [("a".to_owned(), false)], "of another day");
     // A day after its end nobody knows any more what was told of it, and what comes then is told as a gap.
     recorder.advance(NOW, EventTime::from_micros(2 * DAY * 1_000_000), EventTime::MIN);
-    recorder.handle_batch(NOW, &uses(vec![used(9, "a"), used(9, "b")]));
+    recorder.handle_batch(NOW, &uses(vec![used(9, "a"), used(9, "b")]), &Clocks::new());
     assert_eq!((told(&recorder).len(), recorder.counts().usage_late), (1, 2));
     let gaps = recorder.fresh.iter().filter_map(|row| row.entry());
     let gaps = gaps.filter(|entry| entry.kind == EntryKind::Gap && entry.subject == "usage");

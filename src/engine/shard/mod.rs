@@ -21,7 +21,7 @@ use self::{
     memory::Memory,
     stored::{correlation_change, identity_change},
     unfinished::Unfinished,
-    watermark::{PartitionClock, Watermark},
+    watermark::{Clocks, Watermark},
 };
 use super::{
     alert::{Alert, Fingerprint, lifecycle::Lifecycle},
@@ -304,7 +304,7 @@ impl Shard {
     }
 
     /// Clocks of the partitions.
-    pub const fn partitions(&self) -> &BTreeMap<Arc<PartitionName>, PartitionClock> {
+    pub const fn partitions(&self) -> &Clocks {
         self.watermark.partitions()
     }
 

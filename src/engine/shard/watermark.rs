@@ -33,6 +33,9 @@ pub struct PartitionClock {
     pub heard_at: WallTime,
 }
 
+/// The clocks of all partitions that were heard of.
+pub type Clocks = BTreeMap<Arc<PartitionName>, PartitionClock>;
+
 /// A partition that cannot be read.
 #[derive(Clone, Copy, Debug)]
 struct Away {
@@ -51,7 +54,7 @@ pub struct Watermark {
     away: BTreeMap<Arc<PartitionName>, Away>,
     /// Times that windows were no longer kept open for a partition that could not be read.
     given_up: u64,
-    partitions: BTreeMap<Arc<PartitionName>, PartitionClock>,
+    partitions: Clocks,
     merged: Option<EventTime>,
     /// As when an event was taken that claimed to come from the future, and when by the operator's clock; as
     /// long as nothing better is known.
@@ -336,7 +339,7 @@ impl Watermark {
     }
 
     /// The clocks, for metrics and checkpoints.
-    pub const fn partitions(&self) -> &BTreeMap<Arc<PartitionName>, PartitionClock> {
+    pub const fn partitions(&self) -> &Clocks {
         &self.partitions
     }
 }
