@@ -147,6 +147,22 @@ fn what_is_read_on_a_straight_line_says_what_the_whole_says() {
     }
 }
 
+/// Something put a record's name around the status (Avro does so), which hides the code, and everything else is as an API
+/// server writes it.
+#[test]
+fn what_is_bent_in_one_place_is_no_usual_event() {
+    let usual = "\"responseStatus\":{\"metadata\":{},\"code\":200}";
+    let named = "\"responseStatus\":{\"io.k8s.Status\":{\"metadata\":{},\"code\":200}}";
+    let events = generated(40, false).into_iter().map(|event| String::from_utf8(event).unwrap());
+    let bent: Vec<Vec<u8>> = events
+        .filter(|event| event.contains(usual))
+        .map(|event| event.replace(usual, named).into_bytes())
+        .collect();
+    assert!(bent.len() > 20);
+    let mut detectors = detectors(&shipped());
+    assert_eq!(check(&mut detectors, &bent, wall(LATER)), bent.len() as u64);
+}
+
 /// Pieces that may stand in an event, or must not.
 const PIECES: &[&str] = &[
     "\"",

@@ -423,10 +423,11 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         true
     }
 
-    /// Whether what was read is an event, and written as the API server does it.
+    /// Whether what was read is an event, and written as the API server does it: what may be bent is looked at as a whole.
     fn is_event(&mut self, range: Range<usize>) -> bool {
         self.event.json = self.text.get(range).unwrap_or("");
         check::check_usual(&mut self.event, self.work.projection, self.context)
+            && !is_bent(&self.event, self.work.projection)
     }
 
     /// The items of a list within an object. What was read of the object is kept meanwhile: it may be an
