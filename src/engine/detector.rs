@@ -574,7 +574,7 @@ impl DetectionBatch {
     ) {
         let Some(exception) = exceptions.get(index.index()) else { return };
         let time = event.time;
-        let hour = time.micros().div_euclid(3_600_000_000);
+        let hour = time.hour();
         let none = || ExceptionUses {
             exception: Arc::clone(exception),
             count: 0,

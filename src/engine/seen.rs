@@ -7,8 +7,6 @@ use super::{
     limits::COVERAGE_HOURS_MAX,
 };
 
-const HOUR: i64 = 3_600_000_000;
-
 /// Events of one cluster in one hour of event time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenHour {
@@ -64,7 +62,7 @@ impl SeenHours {
     #[inline]
     pub(super) fn see(&mut self, event: &Event<'_>, below: Option<Arc<str>>) {
         let cluster = event.first_str(well_known::CLUSTER).unwrap_or("");
-        let hour = event.time.micros().div_euclid(HOUR);
+        let hour = event.time.hour();
         // Those of one cluster and hour come together, nearly always.
         let is_last = |seen: &SeenHour| seen.hour == hour && *seen.cluster == *cluster;
         if !self.seen.get(self.last).is_some_and(is_last) && !self.turn_to(hour, cluster) {

@@ -41,6 +41,11 @@ macro_rules! clock {
                 self.0
             }
 
+            /// Whole hours since the Unix epoch; of earlier times rounded down.
+            pub const fn hour(self) -> i64 {
+                self.0.div_euclid(3_600_000_000)
+            }
+
             /// This time plus `span`; saturates.
             #[must_use]
             pub fn plus(self, span: Duration) -> $name {

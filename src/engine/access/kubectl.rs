@@ -6,7 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Access, Object};
-use crate::engine::text::{printable, shell_word};
+use crate::engine::{
+    event::shown_parameter,
+    text::{printable, shell_word},
+};
 
 /// The line for an access.
 pub fn kubectl_line(access: &Access) -> String {
@@ -141,23 +144,8 @@ fn decision(access: &Access, object: &Object<Arc<str>>) -> Option<&'static str> 
 fn limits(selector: &str) -> impl Iterator<Item = String> {
     selector.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, value)| {
         let option = if name == "fieldSelector" { "--field-selector" } else { "-l" };
-        format!("{option} {}", quoted(&plain(value)))
+        format!("{option} {}", quoted(&shown_parameter(value)))
     })
-}
-
-/// A value of a query as it was meant: `app%3Dweb` is `app=web`. What is not encoded as it should be stays.
-fn plain(value: &str) -> String {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let encoded = (*first == b'%').then(|| behind.first_chunk::<2>()).flatten();
-        let byte = encoded
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        rest = if byte.is_some() { behind.get(2..).unwrap_or(&[]) } else { behind };
-        bytes.push(byte.unwrap_or(if *first == b'+' { b' ' } else { *first }));
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Groups whose resources nobody writes the group of.

@@ -37,6 +37,7 @@ pub use known::{KNOWN_FIELDS, known_field};
 pub(in crate::engine) use parts::Parts;
 pub use redact::{redact, redact_json, redact_record};
 pub(in crate::engine) use reference::{Owed, Reference};
+pub(in crate::engine) use request::shown_parameter;
 pub(in crate::engine) use sources::Sources;
 pub use unread::{UnreadCounts, UnreadFields};
 

@@ -34,7 +34,7 @@ fn parameters(uri: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     query.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';')).filter_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Some((decode(name, Plus::IsSpace)?, decode(value, Plus::IsSpace)?))
+        Some((decode(name, Plus::IsSpace, None)?, decode(value, Plus::IsSpace, None)?))
     })
 }
 
@@ -47,24 +47,30 @@ enum Plus {
     IsItself,
 }
 
-/// A text without its percent-encoding. `None` if an escape is malformed. Bytes that are not UTF-8
-/// become U+FFFD.
-fn decode(text: &str, plus: Plus) -> Option<Cow<'_, str>> {
+/// A value of a query for people: an escape that is malformed, as where a text was cut, stands as it is.
+pub(in crate::engine) fn shown_parameter(text: &str) -> Cow<'_, str> {
+    decode(text, Plus::IsSpace, Some(b'%')).unwrap_or(Cow::Borrowed(text))
+}
+
+/// A text without its percent-encoding. In the place of a `%` that begins no escape is `malformed`; `None` without
+/// that. Bytes that are not UTF-8 become U+FFFD.
+fn decode(text: &str, plus: Plus, malformed: Option<u8>) -> Option<Cow<'_, str>> {
     let is_plain = |byte: u8| byte != b'%' && (byte != b'+' || plus == Plus::IsItself);
     if text.bytes().all(is_plain) {
         return Some(Cow::Borrowed(text));
     }
     let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
+    let escaped = |high: u8, low: u8| Some(hex(high)? << 4 | hex(low)?);
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [byte, tail @ ..] = rest {
         rest = tail;
         match (*byte, tail) {
-            (b'%', [high, low, after @ ..]) => {
-                bytes.push(hex(*high)? << 4 | hex(*low)?);
+            (b'%', [high, low, after @ ..]) if escaped(*high, *low).is_some() => {
+                bytes.extend(escaped(*high, *low));
                 rest = after;
             }
-            (b'%', _) => return None,
+            (b'%', _) => bytes.push(malformed?),
             (b'+', _) if plus == Plus::IsSpace => bytes.push(b' '),
             (byte, _) => bytes.push(byte),
         }
@@ -76,7 +82,7 @@ fn decode(text: &str, plus: Plus) -> Option<Cow<'_, str>> {
 pub(super) fn path(event: &mut Event<'_>, field: FieldId) {
     let Some(uri) = request_uri(event) else { return };
     let encoded = uri.split_once('?').map_or(&*uri, |(path, _)| path);
-    let path = decode(encoded, Plus::IsItself).unwrap_or(Cow::Borrowed(encoded));
+    let path = decode(encoded, Plus::IsItself, None).unwrap_or(Cow::Borrowed(encoded));
     event.push_owned(field, |text| clean(&path, text));
 }
 
@@ -141,7 +147,7 @@ pub(super) fn decoys(event: &mut Event<'_>, field: FieldId) {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let is_known = !pair.contains(';') && PARAMETERS.binary_search(&name).is_ok();
-        if !is_known || decode(value, Plus::IsSpace).is_none() {
+        if !is_known || decode(value, Plus::IsSpace, None).is_none() {
             event.push_owned(field, |text| text.push_str(name));
         }
     }
@@ -252,6 +258,9 @@ mod tests {
             clean(path, &mut out);
             assert_eq!(out, expected, "{path}");
         }
-        assert_eq!(decode("/a+%2Fb", Plus::IsItself).as_deref(), Some("/a+/b"));
+        assert_eq!(decode("/a+%2Fb", Plus::IsItself, None).as_deref(), Some("/a+/b"));
+        assert_eq!(decode("app%3Da+b%3", Plus::IsSpace, None), None);
+        assert_eq!(shown_parameter("app%3Da+b%3"), "app=a b%3");
+        assert_eq!(shown_parameter("%+a%zz%"), "% a%zz%");
     }
 }

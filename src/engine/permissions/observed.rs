@@ -59,7 +59,7 @@ impl ObservedBuilder {
 
     /// Adds an entry of kind `coverage` or `gap`, and when it happened; others say nothing.
     pub fn add(&mut self, entry: &Entry, at: EventTime) {
-        let number = at.micros().div_euclid(HOUR);
+        let number = at.hour();
         match entry.kind {
             EntryKind::Coverage => self.add_hour(entry, number),
             EntryKind::Gap => self.add_gap(entry, number),
@@ -93,7 +93,7 @@ impl ObservedBuilder {
         let (from, to, why) = match (entry.subject.as_str(), entry.what.as_str()) {
             ("ledger", "shed") => {
                 let last = entry.fact_of("last").and_then(EventTime::parse);
-                let last = last.map_or(number, |last| last.micros().div_euclid(HOUR));
+                let last = last.map_or(number, EventTime::hour);
                 (number, last, "there was no room for all that was to be recorded")
             }
             ("usage", what) => {
@@ -102,7 +102,7 @@ impl ObservedBuilder {
                     return;
                 }
                 let first = start_of(day_of(EventTime::from_micros(number.saturating_mul(HOUR))));
-                let first = first.micros().div_euclid(HOUR);
+                let first = first.hour();
                 let why = if what == "late" {
                     "events came more than a day late"
                 } else {
@@ -122,7 +122,7 @@ impl ObservedBuilder {
     /// end.
     pub fn finish(self, from: EventTime, to: EventTime) -> Observed {
         let told = self.last_told.map_or(i64::MIN, |last| last.saturating_add(1));
-        let to = to.micros().div_euclid(HOUR).min(told);
+        let to = to.hour().min(told);
         let from = (from.micros() + HOUR - 1).div_euclid(HOUR).max(to.saturating_sub(HOURS_MAX));
         let mut observed = Observed { from, to: to.max(from), ..Observed::default() };
         for number in observed.from..observed.to {
@@ -175,7 +175,7 @@ impl Observed {
         if self.from >= self.to {
             return Some("no hour of this time was observed".to_owned());
         }
-        let from = since.map_or(self.from, |since| since.micros().div_euclid(HOUR).max(self.from));
+        let from = since.map_or(self.from, |since| since.hour().max(self.from));
         let hours: Vec<(i64, &str)> =
             (self.problems.range(from..).map(|(hour, why)| (*hour, *why)))
                 .chain(

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     flood::HOUR,
@@ -29,7 +29,7 @@ pub(super) type CoverageKey = (i64, Arc<str>);
 const EXPECTED_HOURS: i64 = 24;
 
 /// What was seen of an hour and not told yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Hour {
     events: u64,
     cut: u64,
@@ -47,55 +47,23 @@ pub(super) struct Hour {
     uncounted: u64,
 }
 
-/// An [`Hour`] as it was stored when all events were counted for some hour.
-#[derive(Deserialize)]
-struct HourOfAll {
-    events: u64,
-    cut: u64,
-    dead_letters: u64,
-    shed: u64,
-    lost: u64,
-    below: u64,
-    below_what: String,
-}
-
-/// An [`Hour`] as it was stored before it knew of levels.
-#[derive(Deserialize)]
-struct HourWithoutLevels {
-    events: u64,
-    cut: u64,
-    dead_letters: u64,
-    shed: u64,
-    lost: u64,
-}
-
-/// An [`Hour`] as it was stored before it knew what was shed and lost.
-#[derive(Deserialize)]
-struct HourBefore {
-    events: u64,
-    cut: u64,
-    dead_letters: u64,
-}
-
 impl Hour {
-    /// Reads a stored one; `None` if it cannot be read.
+    /// Reads a stored one; `None` if it cannot be read. What an earlier version did not know yet stands behind what it knew,
+    /// and is nothing then.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Hour> {
-        let of_all = || {
-            let HourOfAll { events, cut, dead_letters, shed, lost, below, below_what } =
-                postcard::from_bytes(bytes).ok()?;
-            let uncounted = 0;
-            Some(Hour { events, cut, dead_letters, shed, lost, below, below_what, uncounted })
-        };
-        let without_levels = || {
-            let HourWithoutLevels { events, cut, dead_letters, shed, lost } =
-                postcard::from_bytes(bytes).ok()?;
-            Some(Hour { events, cut, dead_letters, shed, lost, ..Hour::default() })
-        };
-        postcard::from_bytes(bytes).ok().or_else(of_all).or_else(without_levels).or_else(|| {
-            let HourBefore { events, cut, dead_letters } = postcard::from_bytes(bytes).ok()?;
-            Some(Hour { events, cut, dead_letters, ..Hour::default() })
-        })
+        let ((events, cut, dead_letters), mut rest) = postcard::take_from_bytes(bytes).ok()?;
+        let (shed, lost) = next(&mut rest);
+        let (below, below_what) = next(&mut rest);
+        let uncounted = next(&mut rest);
+        Some(Hour { events, cut, dead_letters, shed, lost, below, below_what, uncounted })
     }
+}
+
+/// What stands next in some bytes. If it is not there as a whole, nor is anything behind it.
+fn next<T: DeserializeOwned + Default>(bytes: &mut &[u8]) -> T {
+    let (value, rest) = postcard::take_from_bytes(bytes).unwrap_or_default();
+    *bytes = rest;
+    value
 }
 
 /// Hours that only tell of something that is missing: 10,000 beside the others. Of further ones nothing is told.
@@ -138,7 +106,7 @@ impl Coverage {
 
     /// Accesses of a cluster that were not recorded.
     pub(super) fn shed(&mut self, cluster: Option<&Arc<str>>, at: EventTime, count: u64) {
-        let hour = at.micros().div_euclid(HOUR);
+        let hour = at.hour();
         let (hours, cluster, sort) = ((hour, hour), cluster.cloned(), Sort::Shed);
         self.miss(&Missing { hours, cluster, sort, count });
     }
@@ -195,7 +163,7 @@ impl Coverage {
 
     /// Entries for what event time has passed, each with its hour.
     pub(super) fn ended(&mut self, watermark: EventTime) -> Vec<(i64, Entry)> {
-        let current = watermark.micros().div_euclid(HOUR);
+        let current = watermark.hour();
         if self.clusters.told.is_some_and(|told| current <= told) && !self.has_before(current) {
             return Vec::new();
         }

@@ -84,7 +84,7 @@ impl ExceptionHours {
 
     /// Entries for what event time has passed.
     pub(super) fn ended(&mut self, watermark: EventTime) -> Vec<Entry> {
-        let current = watermark.micros().div_euclid(HOUR);
+        let current = watermark.hour();
         let mut entries = Vec::new();
         while let Some(((hour, _), _)) = self.hours.first_key_value()
             && *hour < current

@@ -39,7 +39,7 @@ impl Floods {
             return false;
         };
         let most = if session.is_some() { FLOOD_SESSIONS } else { FLOOD_ROWS };
-        let hour = self.hours.entry(access.at.micros().div_euclid(HOUR)).or_default();
+        let hour = self.hours.entry(access.at.hour()).or_default();
         let key = (Arc::clone(class), Arc::clone(who));
         if let Some(count) = hour.get_mut(&key) {
             *count += 1;
@@ -55,7 +55,7 @@ impl Floods {
 
     /// Whether one more row fits into its hour; of what is only read there may be half as many.
     pub(super) fn has_room(&mut self, at: EventTime, is_read: bool) -> bool {
-        let rows = self.rows.entry(at.micros().div_euclid(HOUR)).or_default();
+        let rows = self.rows.entry(at.hour()).or_default();
         let most = if is_read { ROWS_PER_HOUR_MAX / 2 } else { ROWS_PER_HOUR_MAX };
         if *rows >= most {
             return false;
@@ -66,7 +66,7 @@ impl Floods {
 
     /// Event time has passed the hours before.
     pub(super) fn forget_before(&mut self, watermark: EventTime) {
-        let current = watermark.micros().div_euclid(HOUR);
+        let current = watermark.hour();
         while let Some((hour, _)) = self.hours.first_key_value()
             && (*hour < current || self.hours.len() > HOURS_MAX)
         {

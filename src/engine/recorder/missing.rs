@@ -7,12 +7,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::flood::HOUR;
 use crate::engine::{
     detector::{DetectionBatch, Unread},
     record::{PartitionName, Progress},
     shard::watermark::Clocks,
-    time::EventTime,
+    time::{EventTime, WallTime},
 };
 
 /// Hours beside each other that something is missing in at most: a month. Of a longer time these are the earliest, and those that
@@ -124,7 +123,7 @@ impl Open {
         let name = partition.to_string();
         for Lost { from, records, .. } in self.lost.extract_if(.., |one| one.partition == name) {
             self.lost_changed = true;
-            let from = from.map_or(first, hour_of);
+            let from = from.map_or(first, EventTime::hour);
             let hours = (from.min(first), first);
             found.push(Missing { hours, cluster: None, sort: Sort::Lost, count: records });
         }
@@ -148,12 +147,12 @@ impl Open {
         let own = batch.progress.iter().find(|progress| progress.partition == *partition);
         let own = own.and_then(hours_of);
         let before = clocks.get(partition).map(|clock| clock.time_max);
-        let before = before.filter(|time| *time > EventTime::MIN).map(hour_of);
+        let before = before.filter(|time| *time > EventTime::MIN).map(EventTime::hour);
         let from = match own {
             Some((first, _)) => Some(before.map_or(first, |before| before.min(first))),
             None => before.or(told),
         };
-        let read = batch.detected_at.map_or(i64::MAX, |at| hour_of(at.as_event()));
+        let read = batch.detected_at.map_or(i64::MAX, WallTime::hour);
         let mut next = None;
         if let Some(from) = from {
             let last = own.map_or(from, |(_, last)| last.max(from));
@@ -224,11 +223,7 @@ impl Open {
 fn hours_of(progress: &Progress) -> Option<(i64, i64)> {
     let first = progress.time_min?;
     let last = progress.time_max.map_or(first, |last| last.max(first));
-    Some((hour_of(first), hour_of(last)))
-}
-
-fn hour_of(time: EventTime) -> i64 {
-    time.micros().div_euclid(HOUR)
+    Some((first.hour(), last.hour()))
 }
 
 /// Leaves out what is far behind the beginning. Returns those of the hours left out that events of the batch are of.
@@ -246,8 +241,8 @@ fn shorten(missing: &mut Missing, batch: &DetectionBatch) -> Vec<Missing> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::engine::{seen::SeenHour, shard::watermark::PartitionClock, time::WallTime};
+    use super::{super::flood::HOUR, *};
+    use crate::engine::{seen::SeenHour, shard::watermark::PartitionClock};
 
     fn partition() -> Arc<PartitionName> {
         Arc::new(PartitionName::new("a", 0))

@@ -11,7 +11,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::flood::HOUR;
 use crate::engine::{
     access::{
         Permission, Usage, UsageMode,
@@ -157,7 +156,7 @@ impl UsageDays {
     pub(super) fn advance(&mut self, watermark: EventTime) {
         if self.mode != self.since.mode {
             // The hour that runs and the next one have events of both.
-            let hour = watermark.micros().div_euclid(HOUR).saturating_add(2);
+            let hour = watermark.hour().saturating_add(2);
             let before = self.since.mode;
             self.since = Since { mode: self.mode, hour, before, ..self.since };
             self.since_changed = true;

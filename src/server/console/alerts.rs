@@ -11,7 +11,7 @@ use super::{
     asked::Asked,
     chart::Blocks,
     frame::{Frame, refuse, show},
-    ledger::{Answer, Trouble, hour_of},
+    ledger::{Answer, Trouble},
     link::Link,
     list::{Entries, EpisodeLine, Order, Place, Wanted, changes, cursor, parse_cursor, together},
     view::View,
@@ -292,7 +292,7 @@ impl<'a> Choice<'a> {
             Group {
                 worst: worst.as_str(),
                 count: capped(of.len()),
-                blocks: Blocks::new(hour_of(asked.now.as_event()), &starts),
+                blocks: Blocks::new(asked.now.as_event().hour(), &starts),
                 shared: shared(by, &of),
                 more: of.len().saturating_sub(GROUP_LINES),
                 lines: of

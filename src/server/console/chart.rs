@@ -128,9 +128,7 @@ pub(super) struct Block {
 impl Blocks {
     /// Of the 24 hours to `last`.
     pub(super) fn new(last: i64, starts: &[EventTime]) -> Blocks {
-        let count = |hour: i64| {
-            starts.iter().filter(|start| super::ledger::hour_of(**start) == hour).count()
-        };
+        let count = |hour: i64| starts.iter().filter(|start| start.hour() == hour).count();
         let counts: Vec<usize> = (last - 23..=last).map(count).collect();
         let most = counts.iter().max().copied().unwrap_or(0).max(1);
         let blocks = counts

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    asked::Asked,
-    ledger::{hour_of, hour_start},
-    link::Link,
-};
+use super::{asked::Asked, ledger::hour_start, link::Link};
 use crate::{
     archive::{ArchiveError, Reader},
     ask::{AskError, Period, coverage},
@@ -100,7 +96,7 @@ pub(super) fn unknown(
 ) -> Vec<Unknown> {
     let reached = watermark.unwrap_or(from);
     let mut found: Vec<Unknown> = Vec::new();
-    for hour in hour_of(from)..=hour_of(to) {
+    for hour in from.hour()..=to.hour() {
         let (begin, end) = (hour_start(hour).max(from), hour_start(hour + 1).min(to));
         let is_told = hours.iter().any(|((at, _), known)| *at == hour && known.is_told);
         if hour_start(hour + 1) > reached || is_told {

@@ -7,7 +7,7 @@ use super::{
     asked::{Asked, When},
     cover::{Strip, class_of, strips},
     frame::{Frame, refuse, show},
-    ledger::{Trouble, ask, hour_of, hour_start},
+    ledger::{Trouble, ask, hour_start},
     view::View,
 };
 use crate::{ask::coverage, engine::text::thousands};
@@ -58,8 +58,8 @@ pub(in crate::server) async fn page(context: View, uri: Uri) -> Response {
     })
     .await;
     let hours = answer.found;
-    let last = hour_of(asked.to);
-    let first = hour_of(asked.from).max(last - STRIP_HOURS + 1);
+    let last = asked.to.hour();
+    let first = asked.from.hour().max(last - STRIP_HOURS + 1);
     let lines = hours.iter().rev().take(HOURS_SHOWN).map(|((hour, cluster), known)| HourLine {
         hour: asked.when(hour_start(*hour)),
         cluster: cluster.clone(),

@@ -127,11 +127,6 @@ pub(super) fn last_rows(
     Ok((found, false))
 }
 
-/// The hour that a time lies in.
-pub(super) const fn hour_of(time: EventTime) -> i64 {
-    time.micros().div_euclid(HOUR)
-}
-
 /// When an hour began.
 pub(super) const fn hour_start(hour: i64) -> EventTime {
     EventTime::from_micros(hour * HOUR)

@@ -16,7 +16,7 @@ use super::{
     chart::{Chart, Counts, severities},
     cover::{Strip, strips},
     frame::{Frame, refuse, show},
-    ledger::{ROWS_MAX, Trouble, ask, hour_of, rows},
+    ledger::{ROWS_MAX, Trouble, ask, rows},
     link::Link,
     list::{EpisodeLine, changes},
     view::View,
@@ -81,7 +81,7 @@ pub(in crate::server) async fn page(
         Err(mistake) => return refuse(&context, uri.path(), mistake),
     };
     let now = asked.now.as_event();
-    let (first, last) = (hour_of(now.minus(SPAN)) + 1, hour_of(now));
+    let (first, last) = (now.minus(SPAN).hour() + 1, now.hour());
     let range = (super::ledger::hour_start(first), now.plus(Duration::from_secs(1)));
     let told = changes(&context, range).await;
     let sees_accesses = caller.may(Right::SeeAccesses);
@@ -99,12 +99,12 @@ pub(in crate::server) async fn page(
     for entry in told.found.0.iter().filter_map(|row| row.entry()) {
         let Some(key) = key_of_entry(entry).filter(|key| seen.insert(*key)) else { continue };
         let severity = entry.fact_of("severity").and_then(Severity::parse).unwrap_or_default();
-        let hour = counts.entry(hour_of(key.starts_at)).or_default();
+        let hour = counts.entry(key.starts_at.hour()).or_default();
         *hour.entry(severity.as_str()).or_default() += 1;
     }
     let mut privileged = Counts::new();
     for access in accesses.found.0.iter().filter_map(|row| row.access()) {
-        let count = privileged.entry(hour_of(access.at)).or_default().entry("bar").or_default();
+        let count = privileged.entry(access.at.hour()).or_default().entry("bar").or_default();
         *count += access.count();
     }
     let episodes = context.status.firing().lines;

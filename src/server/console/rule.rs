@@ -11,7 +11,7 @@ use super::{
     asked::Asked,
     chart::{Chart, Counts, severities},
     frame::{Frame, missing, refuse, show},
-    ledger::{Trouble, hour_of},
+    ledger::Trouble,
     link::Link,
     list::{EpisodeLine, Wanted, changes, together},
     rule_record::{Change, Day, Judged, Record, days, record},
@@ -102,10 +102,10 @@ impl RulePage {
         let about = &meta.about;
         let mut counts = Counts::new();
         for episode in episodes {
-            let hour = counts.entry(hour_of(episode.starts_at)).or_default();
+            let hour = counts.entry(episode.starts_at.hour()).or_default();
             *hour.entry(episode.severity.as_str()).or_default() += 1;
         }
-        let hours = (hour_of(asked.from), hour_of(asked.to));
+        let hours = (asked.from.hour(), asked.to.hour());
         let one = |text: &Option<String>| text.clone().into_iter().collect::<Vec<_>>();
         let mut facts = vec![
             ("owner", one(&about.owner)),
