@@ -36,15 +36,32 @@ pub(super) fn caller(event: &mut Event<'_>, field: FieldId) {
 
 /// `actor.confirmed`.
 pub(super) fn confirmed(event: &mut Event<'_>, field: FieldId, sources: &Sources) {
-    let Some(caller) = name(event, well_known::USERNAME) else { return };
+    if is_name_confirmed(event, sources) {
+        push_first(event, &[well_known::USERNAME], field);
+    }
+}
+
+/// Whether somebody was authenticated whose name nothing speaks against.
+fn is_name_confirmed(event: &Event<'_>, sources: &Sources) -> bool {
+    let Some(caller) = name(event, well_known::USERNAME) else { return false };
     // Tokens are all that service accounts have.
     let is_another = caller.starts_with(SERVICE_ACCOUNT_PREFIX) && has_certificate(event);
     let is_known = || {
         is_confirmed(caller, groups(event))
             || is_unknown_control_plane(caller) && sources.identities.lists_machine(event)
     };
-    if is_known() && !is_another && !only_looks_own(caller) {
-        push_first(event, &[well_known::USERNAME], field);
+    is_known() && !is_another && !only_looks_own(caller)
+}
+
+/// `actor.namespace`.
+pub(super) fn namespace(event: &mut Event<'_>, field: FieldId, sources: &Sources) {
+    let namespace = name(event, well_known::USERNAME)
+        .and_then(|caller| caller.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':'))
+        .map(|(namespace, _)| namespace.to_owned());
+    if let Some(namespace) = namespace
+        && is_name_confirmed(event, sources)
+    {
+        event.push(field, Value::Str(Cow::Owned(namespace)));
     }
 }
 

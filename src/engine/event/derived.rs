@@ -155,6 +155,14 @@ pub const DERIVATIONS: &[Derivation] = &[
          the two is, else what the caller is. Never absent.",
     ),
     derived(
+        "actor.namespace",
+        Text,
+        Often("only for service accounts"),
+        With(actor::namespace),
+        "The namespace of the service account that `actor.confirmed` names, whomever it acts as. Absent for \
+         everybody else.",
+    ),
+    derived(
         "actor.on_behalf_of",
         Text,
         Rarely(NO_IMPERSONATION),
@@ -297,7 +305,8 @@ pub const DERIVATIONS: &[Derivation] = &[
         With(|event, field, _| outcome(event, field)),
         "How it ended: `success` (1xx to 3xx), `denied` (401, 403) or `error`, by \
          `responseStatus.code`; without a code by the authorization decision. Absent without both, as \
-         at stage `RequestReceived`.",
+         at stage `RequestReceived`. An `error` need not mean that nothing was done: 504 says that the API server \
+         waited no longer for a change, which may have been made (rule `change_unfinished`).",
     ),
     derived(
         POD_SPEC,

@@ -124,6 +124,12 @@ fn whose_name_is_confirmed() {
         let expected = confirmed.then_some(name);
         check("actor.confirmed", &[(USERNAME, text(name)), groups], expected);
     }
+    let web = (USERNAME, text("system:serviceaccount:shop:web"));
+    check("actor.namespace", std::slice::from_ref(&web), Some("shop"));
+    check("actor.namespace", &[web.clone(), (IMPERSONATED_USERNAME, text("alice"))], Some("shop"));
+    check("actor.namespace", &[web, (GROUPS, text("system:authenticated"))], None);
+    check("actor.namespace", &[(USERNAME, text("system:node:n1"))], None);
+    check("actor.namespace", &[], None);
     // Where groups are not recorded, too: Kubernetes has no such name.
     check("actor.confirmed", &[(USERNAME, text("SYSTEM:node:n1"))], None);
     check("actor.confirmed", &[(IMPERSONATED_USERNAME, text("system:node:n1"))], None);
