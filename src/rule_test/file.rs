@@ -41,6 +41,8 @@ pub struct TestFile {
     pub source: Arc<SourceText>,
     /// Name of the rule file that it is about, without directories.
     pub rule_file: String,
+    /// Where that is said; the file's beginning if its own name says it.
+    pub place: Place,
     /// The tests.
     pub tests: Vec<TestCase>,
 }
@@ -160,6 +162,8 @@ pub fn read_test_file(source: &Arc<SourceText>, problems: &Problems) -> Option<T
     let file_name = source.name.rsplit(['/', '\\']).next().unwrap_or("");
     let same_name = file_name.replacen(".test.", ".", 1);
     let rule_file = root.string("rule").unwrap_or(same_name);
+    let said = root.node("rule").map_or(0..0, |node| node.span.clone());
+    let place = Place { source: Arc::clone(source), span: said };
     let base = settings(&root, "base");
     if root.node("tests").is_none() {
         root.missing("tests", "write a list of tests with `name`, `events` and `expect` each");
@@ -170,7 +174,7 @@ pub fn read_test_file(source: &Arc<SourceText>, problems: &Problems) -> Option<T
         finish(&section);
     }
     root.finish();
-    Some(TestFile { source: Arc::clone(source), rule_file, tests })
+    Some(TestFile { source: Arc::clone(source), rule_file, place, tests })
 }
 
 /// Reports the keys of a test that do not exist.

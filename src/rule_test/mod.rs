@@ -114,8 +114,7 @@ pub fn check_rule_files(rules: &RuleSet, files: &[TestFile]) -> Vec<Diagnostic> 
 }
 
 fn error(file: &TestFile, title: String) -> Diagnostic {
-    let place = Place { source: Arc::clone(&file.source), span: 0..0 };
-    Diagnostic::error(code::TEST_OF_NO_RULE, place, title)
+    Diagnostic::error(code::TEST_OF_NO_RULE, file.place.clone(), title)
 }
 
 /// The paths of all rule files, as the user would type them, by what they are without `.`.
@@ -205,13 +204,17 @@ mod tests {
     #[test]
     fn a_test_of_no_file_or_of_one_of_several_is_reported() {
         let rules = rules(&["rules/x/a.yaml", "rules/y/a.yaml"]);
-        let files =
-            [tests_of("rules/a.test.yaml", "", "v0"), tests_of("rules/x/c.test.yaml", "", "v0")];
+        let files = [
+            tests_of("rules/a.test.yaml", "", "v0"),
+            tests_of("rules/x/c.test.yaml", "", "v0"),
+            tests_of("rules/x/a.test.yaml", "rule: d.yaml\n", "v0"),
+        ];
         let lines: Vec<String> =
             check_rule_files(&rules, &files).iter().map(Diagnostic::one_line).collect();
         let expected = [
             "rules/a.test.yaml:1:1: error[T003]: there are 2 rule files `a.yaml`",
             "rules/x/c.test.yaml:1:1: error[T003]: there is no rule file `c.yaml`",
+            "rules/x/a.test.yaml:1:7: error[T003]: there is no rule file `d.yaml`",
         ];
         assert_eq!(lines, expected);
     }

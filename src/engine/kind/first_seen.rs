@@ -30,6 +30,8 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           own: `of: [userAgent], group-by: [actor.id]` is a user agent that is new for this actor. \
           Nothing is reported for `learn` (7d) after the rule, or the key if there is `group-by`, first \
           saw anything: what is seen meanwhile is learnt; with `learn: 0s` even the first is reported. \
+          A rule learns once, however long nothing comes afterwards; a key of `group-by` that was quiet \
+          for `history` is forgotten, and learns anew. \
           The memory is part of the checkpoint. An event in which one of the fields is absent does not \
           count.",
     lives: &[life::NEW],
@@ -142,13 +144,16 @@ impl Decide for Memory {
         let combination = sample.with_values(&key);
         let mut began = time;
         let history = self.history;
+        // Without `group-by` the one key is the rule. It is not forgotten: else the first event after a quiet time as
+        // long as `history` would be learnt, and all that follow it.
+        let memory = if key.is_empty() { Duration::MAX } else { history };
         keys.update(
             key,
             || SeenSpan::at(time),
             |known| {
-                known.add(time, history);
+                known.add(time, memory);
                 began = known.first;
-                Some(known.last.plus(history))
+                Some(known.last.plus(memory))
             },
         );
         let mut is_new = false;

@@ -36,8 +36,9 @@ pub(super) const ENTRY: KindEntry = KindEntry {
           `baseline.of` (14d), or with `season: hour-of-week` of the same hour of the week (UTC) in the \
           weeks of the baseline. The hour before the window does not count, so that a slow rise is not \
           its own baseline. Nothing is reported before the rule has seen a day (`season: hour-of-week`: \
-          the same hour a week before; a baseline shorter than a day: the whole baseline). After that, a \
-          key without a past is judged by `min` alone. Alerts say what was usual: `{{ usual }}`.",
+          the same hour a week before; a baseline shorter than a day: the whole baseline). After that, \
+          however long nothing comes, a key without a past is judged by `min` alone. Alerts say what was \
+          usual: `{{ usual }}`.",
     lives: &[life::AT_ONCE_ALWAYS],
     example: "\
 title: Many more secrets read than usual
@@ -345,9 +346,10 @@ impl Decide for Baselines {
             CorrelationKey::default(),
             || SeenSpan::at(time),
             |seen| {
-                seen.add(time, kind.baseline);
+                // For good: the quieter what is watched, the more a burst of it has to say.
+                seen.add(time, Duration::MAX);
                 began = seen.first;
-                Some(seen.last.plus(kind.baseline))
+                Some(seen.last.plus(Duration::MAX))
             },
         );
         let mut dropped = 0;

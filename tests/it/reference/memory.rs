@@ -75,15 +75,15 @@ fn with_value(events: &[Happening]) -> Vec<Happening> {
     events.iter().filter(|event| event.value.is_some()).cloned().collect()
 }
 
-/// A value that its key has not had for `history`, but not before `learn` has passed. A key that had
-/// nothing for `history` is forgotten, and learns anew.
+/// A value that its key has not had for `history`, but not before `learn` has passed. A key of `group-by` that
+/// had nothing for `history` is forgotten, and learns anew; a rule does not.
 fn first_seen(events: &[Happening], by_user: bool, history: Micros, learn: Micros) -> Findings {
     let mut findings = Findings::new();
     for (mut key, seen) in looked_at(&with_value(events), by_user) {
         let (now, before) = seen.split_last().unwrap();
         let mut began = now.at;
         for event in before.iter().rev() {
-            if began - event.at >= history {
+            if by_user && began - event.at >= history {
                 break;
             }
             began = event.at;
@@ -142,7 +142,8 @@ impl Spike {
             let now = seen[seen.len() - 1];
             let window: Vec<_> =
                 seen.iter().filter(|event| event.at > now.at - self.timespan).collect();
-            let began = self.began(events, by_user, now.at);
+            let counts = |event: &&Happening| key_of(event, by_user).is_some();
+            let Some(began) = events.iter().find(counts).map(|event| event.at) else { continue };
             let Some(usual) = self.usual(&seen, now.at - self.timespan, began) else { continue };
             let value = count(window.len());
             let line = ratio(self.factor, 1) * usual;
@@ -156,19 +157,6 @@ impl Spike {
             }
         }
         Some(findings)
-    }
-
-    /// Since when the rule has been seeing events; after a pause as long as the baseline it begins anew.
-    fn began(self, events: &[Happening], by_user: bool, now: Micros) -> Micros {
-        let mut began = now;
-        let counts = |event: &&Happening| event.at <= now && key_of(event, by_user).is_some();
-        for event in events.iter().rev().filter(counts) {
-            if began - event.at >= self.baseline {
-                break;
-            }
-            began = event.at;
-        }
-        began
     }
 
     /// Events that are usual in a window that begins at `start`, from those of its key.

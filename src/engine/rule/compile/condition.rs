@@ -65,7 +65,9 @@ impl Compiler<'_> {
         let selections = selections_of(&mut items, detection, arrays);
         let notes = items.notes.take();
         check_arrays(detection, arrays, self.problems);
-        if !self.check_size(detection, &selections) {
+        // Without a condition that can be used, the selections were all there was to check.
+        let is_usable = !detection.conditions.is_empty() && self.check_size(detection, &selections);
+        if !is_usable {
             let expression = Expression::Constant(false);
             return Compiled { outline: Outline::Part(expression.clone()), expression, notes };
         }

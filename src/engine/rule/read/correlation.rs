@@ -133,7 +133,9 @@ fn aliases_schema() -> Value {
 pub(in crate::engine) fn read_correlation(section: Section<'_>) -> Option<CorrelationSyntax> {
     let Draft { kind, rules, group_by, timespan, aliases, generate, .. } =
         read_all(CORRELATION, section);
-    let (kind, timespan) = (kind?, timespan?);
+    let kind = kind?;
+    // Without one, which was reported, the rest is checked all the same.
+    let timespan = timespan.unwrap_or(Duration::from_secs(60));
     (!rules.is_empty()).then_some(CorrelationSyntax {
         kind,
         rules,

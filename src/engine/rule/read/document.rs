@@ -81,7 +81,7 @@ pub(in crate::engine) struct FilterDocument {
 pub(in crate::engine) struct DetectionSyntax {
     /// Selections by name; `None` for one that is unusable.
     pub(in crate::engine) selections: Vec<(Key, Option<Search>)>,
-    /// Conditions, any of which must hold, with their texts.
+    /// Conditions, any of which must hold, with their texts; none if they are unusable, which was reported.
     pub(in crate::engine) conditions: Vec<(Condition, Text)>,
     /// The file.
     pub(in crate::engine) source: Arc<SourceText>,
@@ -227,15 +227,16 @@ fn read_detection(
         context.problems.push(diagnostic.help(format!("at most {SELECTIONS_MAX} work")));
         return None;
     }
+    let source = Arc::clone(context.source);
+    let mut syntax = DetectionSyntax { selections, conditions: Vec::new(), source };
     let Some((key, value)) = condition else {
         let title = format!("{what}.condition is missing");
         let diagnostic = Diagnostic::error(code::MISSING_KEY, context.place(&node.span), title);
-        let name = selections.first().map_or("selection", |(key, _)| key.text.as_str());
+        let name = syntax.selections.first().map_or("selection", |(key, _)| key.text.as_str());
         let not = if what == "filter" { "not " } else { "" };
         context.problems.push(diagnostic.help(format!("write `condition: {not}{name}`")));
-        return None;
+        return Some(syntax);
     };
-    let conditions = read_conditions(context, key, value);
     if what == "filter" && value.as_list().is_some() {
         let title = "a filter has one condition";
         let diagnostic = Diagnostic::warning(code::OTHER_TOOLS, context.place(&key.span), title)
@@ -243,9 +244,13 @@ fn read_detection(
             .help("join the conditions by `or`");
         context.problems.push(diagnostic);
     }
-    let syntax =
-        DetectionSyntax { selections, conditions: conditions?, source: Arc::clone(context.source) };
-    check_names(context, &syntax, key).then_some(syntax)
+    if let Some(conditions) = read_conditions(context, key, value) {
+        syntax.conditions = conditions;
+        if !check_names(context, &syntax, key) {
+            syntax.conditions.clear();
+        }
+    }
+    Some(syntax)
 }
 
 /// One condition, or a list of them.
