@@ -34,7 +34,7 @@ use crate::engine::{
     alert::Alert,
     diagnostic::Diagnostic,
     digest::{Digest, hex},
-    dispatch::{Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
+    dispatch::{Address, Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
     dispatcher::ANSWER,
     text,
     yaml::{Node, SecretRef, Section},
@@ -239,6 +239,11 @@ impl NotifierConfig for EmailConfig {
 }
 
 impl Notifier for EmailNotifier {
+    fn address(&self) -> Address {
+        // Each mailbox is one of its own, whatever server takes the mail.
+        Address::of(["email"])
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let unsendable = |detail: String| {

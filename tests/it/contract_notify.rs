@@ -115,6 +115,7 @@ pub(crate) fn notification(alerts: Vec<Alert>) -> Notification {
         receiver: "oncall".to_owned(),
         notifier_index: 0,
         recipient: None,
+        address: None,
         group_key: "0123456789abcdef".to_owned(),
         group_labels: BTreeMap::from([("alertname".to_owned(), "burst".to_owned())]),
         reason: NotifyReason::First,

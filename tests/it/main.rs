@@ -11,6 +11,7 @@
 )]
 
 mod acts;
+mod addresses;
 mod alert_schema;
 mod alike;
 mod api;

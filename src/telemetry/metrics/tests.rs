@@ -161,6 +161,7 @@ fn a_delivery_is_counted_by_what_it_came_to() {
         receiver: "oncall".to_owned(),
         notifier_index: 0,
         recipient: None,
+        address: None,
         group_key: String::new(),
         group_labels: BTreeMap::new(),
         reason: NotifyReason::First,
