@@ -23,6 +23,7 @@ mod slack_app;
 mod slack_buttons;
 mod slack_words;
 mod smtp;
+mod smtp_lines;
 mod stdout;
 mod webhook;
 
