@@ -233,6 +233,11 @@ impl World {
                     life.fenced_at = Some(now);
                 }
             }
+            Action::Reorder => {
+                self.receivers.reorder();
+                let addresses = self.receivers.plan.addresses.clone();
+                self.report(coordinator::Input::RetryNow(addresses));
+            }
             Action::Tell(pick) => self.tell(*pick, true),
             Action::Untell(pick) => self.tell(*pick, false),
             _ => unreachable!("{action:?} is not of the surroundings"),
