@@ -137,17 +137,20 @@ impl Server {
         Ok(connection)
     }
 
+    /// The connection, and where it goes.
     async fn reach(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         let peer = stream.peer_addr()?;
         Ok((stream, peer))
     }
 
+    /// TLS, if the server is who it should be.
     async fn encrypt(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await
     }
 
+    /// A connection that is encrypted from the beginning.
     async fn greet_encrypted(&self) -> Result<AsyncSmtpConnection, Why> {
         let (stream, peer) = self.reach().await?;
         let lines = Lines::of(self.encrypt(stream).await?, peer);
@@ -164,6 +167,7 @@ impl Server {
         Ok((connected.await?, below))
     }
 
+    /// Encrypts a connection that was not.
     async fn start_tls(
         &self,
         mut plain: AsyncSmtpConnection,

@@ -569,6 +569,45 @@ async fn what_is_too_large_is_said_in_fewer_words_and_blocks_are_left_out() {
     }
 }
 
+/// What rotates is no part of where a notifier sends; what leads elsewhere is.
+#[tokio::test]
+async fn an_address_is_where_it_goes_and_no_credential() {
+    for (kind, one, same, other) in [
+        (
+            "webhook",
+            "url: 'https://u:p@example.org/x'\nbearer_token: a\n",
+            "url: 'https://example.org/x'\nbearer_token: b\nsigning_secret: c\n",
+            "url: 'https://example.org/y'\nbearer_token: a\n",
+        ),
+        (
+            "slack",
+            "url: 'https://example.org/services/T/B/a'\n",
+            "url: 'https://example.org/services/T/B/a'\ntimeout: 9s\n",
+            "url: 'https://example.org/services/T/B/b'\n",
+        ),
+        (
+            "slack",
+            "bot_token: a\nchannel: C1\n",
+            "bot_token: b\nchannel: C1\n",
+            "bot_token: a\nchannel: C2\n",
+        ),
+        (
+            "kafka",
+            "brokers: ['a:1', 'b:1']\ntopic: t\n",
+            "brokers: ['b:1', 'a:1']\ntopic: t\n",
+            "brokers: ['a:1', 'b:1']\ntopic: u\n",
+        ),
+    ] {
+        let [one, same, other] = [one, same, other].map(|yaml| build(kind, yaml).address());
+        assert!(one == same && one != other, "{kind}");
+    }
+    // Mailboxes and members of Alertmanager are recipients, each of whom is somebody else.
+    let mail = |server: &str| {
+        build("email", &format!("to: [a@b.c]\nfrom: t@b.c\nsmarthost: '{server}:25'\ntls: none\n"))
+    };
+    assert!(mail("one").address() == mail("other").address());
+}
+
 #[tokio::test]
 async fn standard_output_that_cannot_be_written_is_tried_again() {
     let full =

@@ -29,3 +29,21 @@ impl Address {
         recipient.map_or(self, |recipient| Address::of([&self.0, recipient.as_bytes()]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::digest::hex;
+
+    /// Whoever made another digest of the same address would tell everybody everything anew.
+    #[test]
+    fn stored_addresses_are_known_again() {
+        let address = Address::of(["https://example.org/hook"]);
+        assert_eq!(hex(&address.to_bytes()), "10d61b49b7fbdb484aa12e7bd5ec2f49");
+        assert_eq!(
+            hex(&address.to(Some(&"ann".to_owned())).to_bytes()),
+            "463c9945b718eb6b699979a247a863c6"
+        );
+        assert_eq!(address.to(None), address);
+    }
+}
