@@ -1,4 +1,4 @@
-//! TLS for everything that speaks HTTP: whom clients trust, how certificates are read, and what servers show.
+//! TLS for everything that speaks HTTP or SMTP: whom clients trust, how certificates are read, and what servers show.
 //!
 //! One provider of cryptography (ring) and one list of authorities for the whole process. Kafka is
 //! not here: librdkafka has OpenSSL of its own.
@@ -30,15 +30,19 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
     }
 }
 
-/// Builds HTTP clients that trust the public authorities, which are built in, and these ones.
+/// Builds HTTP clients that trust as [`client`] says.
 ///
 /// # Errors
-/// If one of them is no authority.
+/// As [`client`].
 pub fn http(authorities: Vec<CertificateDer<'static>>) -> Result<reqwest::ClientBuilder, String> {
     Ok(reqwest::Client::builder().tls_backend_preconfigured(client(authorities)?))
 }
 
-fn client(authorities: Vec<CertificateDer<'static>>) -> Result<ClientConfig, String> {
+/// Whom clients trust: the public authorities, which are built in, and these ones.
+///
+/// # Errors
+/// If one of them is no authority.
+pub fn client(authorities: Vec<CertificateDer<'static>>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for authority in authorities {
         roots

@@ -19,7 +19,8 @@ use crate::{
         alert::CANARY,
         diagnostic::{Diagnostic, SourceText},
         dispatch::{
-            Audience, GroupBy, Grouping, GroupingOverride, Matcher, Notification, Outcome, Route,
+            Address, Audience, GroupBy, Grouping, GroupingOverride, Matcher, Notification, Outcome,
+            Route,
         },
         time::WallTime,
         yaml::{SecretRef, Section},
@@ -188,6 +189,10 @@ impl NotifierConfig for OwnConfig {
 struct OwnNotifier(Arc<Flock>);
 
 impl Notifier for OwnNotifier {
+    fn address(&self) -> Address {
+        Address::of([CANARY])
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         let ids = notification.alerts.iter().flat_map(|alert| &alert.key);
         for (_, id) in ids.filter(|(name, _)| name == "auditID") {

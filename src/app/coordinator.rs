@@ -570,8 +570,8 @@ impl CoordinatorThread {
             self.status.set_watermark(watermark);
         }
         metrics.set_dispatch(dispatcher.counts(), dispatcher.pending_count());
+        metrics.receivers_failing(dispatcher.receivers());
         for receiver in dispatcher.receivers() {
-            metrics.receiver_failing(&receiver);
             self.status.receiver(&receiver, now());
         }
         metrics.set_ledger(member.recorder());

@@ -56,12 +56,13 @@ impl Delivery {
             report(notification, outcome);
             return;
         };
-        let claims = Arc::clone(&self.claims);
+        let (claims, receivers) = (Arc::clone(&self.claims), self.receivers.clone());
+        let news = self.outcomes.clone();
         self.runtime.spawn(async move {
             are_sure(&claims).await;
             // A task of its own, so that a panic in a notifier is an outcome and not a lost attempt.
-            let carried = Arc::clone(&notification);
-            let attempt = tokio::spawn(async move { notifier.notify(&carried).await });
+            let (carried, carrier) = (Arc::clone(&notification), Arc::clone(&notifier));
+            let attempt = tokio::spawn(async move { carrier.notify(&carried).await });
             let cut_off = attempt.abort_handle();
             let retry = |reason, detail| Outcome::Retry { reason, detail, after: None };
             let outcome = match tokio::time::timeout(attempt_max, attempt).await {
@@ -74,6 +75,11 @@ impl Delivery {
                     retry(OutcomeReason::Timeout, detail)
                 }
             };
+            // Whoever is there by now is to hear first that its alerts fire.
+            if notification.address.is_some_and(|address| address != notifier.address()) {
+                let input = coordinator::Input::RetryNow(receivers.addresses());
+                drop(news.send(Input::Engine(input)));
+            }
             report(notification, outcome);
         });
     }

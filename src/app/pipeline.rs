@@ -40,7 +40,7 @@ use crate::{
     engine::{
         alert::{Alert, AlertState},
         coordinator::{self, Coordinator, CoordinatorSettings},
-        dispatch::DispatchPlan,
+        dispatch::{Addresses, DispatchPlan},
         ledger::{Chain, Entry, EntryKind},
         member::LedgerInput,
         record::Position,
@@ -123,6 +123,7 @@ pub enum StartError {
 pub struct Pipeline {
     control: Sender<Input>,
     rules: Arc<CurrentRules>,
+    receivers: Receivers,
     coordinator: JoinHandle<PipelineEnd>,
 }
 
@@ -132,8 +133,11 @@ impl Pipeline {
     /// # Errors
     /// If the checkpoint cannot be read; nothing was started then.
     pub fn start(settings: PipelineSettings, runtime: Handle) -> Result<Pipeline, StartError> {
-        let PipelineSettings { rules, engine, plan, sources, metrics, status, mut store, .. } =
-            settings;
+        let PipelineSettings {
+            rules, engine, mut plan, sources, metrics, status, mut store, ..
+        } = settings;
+        let receivers = settings.receivers;
+        plan.addresses = receivers.addresses();
         let loaded = store.load()?;
         let (control, inputs) = channel();
         let stop = CancellationToken::new();
@@ -205,7 +209,7 @@ impl Pipeline {
             dead_letters: settings.dead_letters,
             delivery: Delivery::new(
                 runtime.clone(),
-                settings.receivers,
+                receivers.clone(),
                 feeds.iter().map(|feed| Arc::clone(&feed.claim)).collect(),
                 control.clone(),
             ),
@@ -221,7 +225,7 @@ impl Pipeline {
             progress,
         };
         let coordinator = start_coordinator(thread, inputs, runtime)?;
-        Ok(Pipeline { control, rules: current_rules, coordinator })
+        Ok(Pipeline { control, rules: current_rules, receivers, coordinator })
     }
 
     /// Puts another rule set in force; state of unchanged rules is kept. What comes back tells when it
@@ -237,9 +241,10 @@ impl Pipeline {
         drop(self.control.send(Input::Engine(coordinator::Input::Alert(Box::new(alert)))));
     }
 
-    /// Somebody may have fixed receivers: what they did not take is tried now.
+    /// Somebody may have fixed receivers, or where they are: what they did not take is tried now.
     pub fn retry_now(&self) {
-        drop(self.control.send(Input::Engine(coordinator::Input::RetryNow)));
+        let retry = coordinator::Input::RetryNow(self.receivers.addresses());
+        drop(self.control.send(Input::Engine(retry)));
     }
 
     /// Carries out what somebody does; the answer comes once that is durable.
@@ -426,7 +431,7 @@ fn restore(
         tracing::warn!(receiver, kind, alerts, "what was owed was dropped: its receiver is gone");
     }
     // Whoever starts it may have fixed receivers.
-    coordinator.handle(now(), coordinator::Input::RetryNow);
+    coordinator.handle(now(), coordinator::Input::RetryNow(Addresses::new()));
     tracing::info!(?report, groups_unusable, "checkpoint restored");
 }
 

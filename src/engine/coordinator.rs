@@ -21,7 +21,7 @@ use super::{
     alert::Alert,
     dead_letter::DeadLetter,
     detector::DetectionBatch,
-    dispatch::{DispatchPlan, Notification, Outcome},
+    dispatch::{Addresses, DispatchPlan, Notification, Outcome},
     ledger::{Chain, Entry, Row},
     member::{self, Checkpoint, LedgerInput, Member},
     record::{PartitionName, Position},
@@ -118,8 +118,8 @@ pub enum Input {
     Rules(Arc<RuleSet>),
     /// An alert that no rule made: about Tripline itself.
     Alert(Box<Alert>),
-    /// Somebody may have fixed receivers: what they did not take is tried now.
-    RetryNow,
+    /// Somebody may have fixed receivers, which send to these addresses now: what they did not take is tried.
+    RetryNow(Addresses),
     /// Somebody does something: silences, acknowledges, judges …
     Act {
         /// Comes back with the answer, [`Effect::Acted`].
@@ -412,7 +412,7 @@ impl Coordinator {
                 self.effects.push_back(Effect::UseRules { epoch, rules, report });
             }
             Input::Alert(alert) => self.member.handle_alert(now, *alert),
-            Input::RetryNow => self.member.retry_now(now),
+            Input::RetryNow(addresses) => self.member.retry_now(now, &addresses),
             Input::Act { ticket, act } => self.member.act(now, ticket, *act),
             Input::Entry(entry) => self.member.handle_entry(now, *entry),
             Input::AtEnd(entry) => self.at_end = Some(entry),

@@ -31,10 +31,10 @@ use super::{
     act::Acts,
     alert::{Alert, AlertState, Fingerprint},
     dispatch::{
-        Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey, GroupStateKey,
-        GroupedAlert, Inhibitor, LedgerEntry, LedgerKind, LedgerSubject, Notification,
-        NotificationId, NotifierCounts, NotifyReason, Outcome, OutcomeReason, Phase, Receipt,
-        SetBack, Target, about, backoff, ledger_detail, read_entries, value_of,
+        Addresses, Audience, CompiledPlan, DispatchCounts, DispatchPlan, Group, GroupKey,
+        GroupStateKey, GroupedAlert, Inhibitor, LedgerEntry, LedgerKind, LedgerSubject,
+        Notification, NotificationId, NotifierCounts, NotifyReason, Outcome, OutcomeReason, Phase,
+        Receipt, SetBack, Target, about, backoff, ledger_detail, read_entries, value_of,
     },
     limits,
     shard::{StateChange, StateEntry, StateTable},
@@ -139,11 +139,23 @@ impl Dispatcher {
     pub fn replace_plan(&mut self, now: WallTime, plan: &DispatchPlan) {
         self.set_now(now);
         self.inhibitor = Inhibitor::new(&plan.inhibit);
-        let plan = CompiledPlan::new(plan);
+        self.go_on_with(now, CompiledPlan::new(plan));
+    }
+
+    /// Notifiers send to these addresses now. Who is at another one than before is told of everything that fires.
+    pub fn send_to(&mut self, now: WallTime, addresses: &Addresses) {
+        let mut plan = self.plan.clone();
+        if plan.send_to(addresses) {
+            self.set_now(now);
+            self.go_on_with(now, plan);
+        }
+    }
+
+    fn go_on_with(&mut self, now: WallTime, plan: CompiledPlan) {
         let old_plan = std::mem::replace(&mut self.plan, plan);
         let groups = std::mem::take(&mut self.groups)
             .into_values()
-            .map(|group| (old_plan.slot(group.slot).identity.clone(), group))
+            .map(|group| (old_plan.slot(group.slot).whom(), group))
             .collect();
         for (key, counts) in initial_counts(&self.plan).notifiers {
             self.counts.notifiers.entry(key).or_insert(counts);
@@ -164,9 +176,7 @@ impl Dispatcher {
         if let Some(now) = restored.iter().map(|restored| restored.group.latest()).max() {
             self.set_now(now);
         }
-        self.adopt(
-            restored.into_iter().map(|restored| (restored.identity, restored.group)).collect(),
-        );
+        self.adopt(restored.into_iter().map(|restored| (restored.whom, restored.group)).collect());
         self.hush_all(self.now);
         acts_unusable + unusable
     }
@@ -277,8 +287,8 @@ impl Dispatcher {
     /// [`Dispatcher::poll_attempt`] hand out what these changes hold.
     pub fn take_changes(&mut self, out: &mut Vec<StateChange>) {
         for key in std::mem::take(&mut self.dirty) {
-            let identity = |group: &Group| self.plan.slot(group.slot).identity.clone();
-            let value = value_of(key, self.groups.get(&key.group()), identity);
+            let whom = |group: &Group| self.plan.slot(group.slot).whom();
+            let value = value_of(key, self.groups.get(&key.group()), whom);
             out.push(StateChange { table: StateTable::Group, key: key.to_bytes(), value });
         }
         self.acts.take_changes(out);
@@ -615,7 +625,7 @@ impl Dispatcher {
         self.note_pending(key);
     }
 
-    /// An alert has left a group.
+    /// An alert has left a group, or come with it.
     fn mark_gone(&mut self, key: GroupKey, fingerprint: Fingerprint) {
         self.dirty.insert(GroupStateKey::Alert(key, fingerprint));
         self.dirty.insert(GroupStateKey::ToldAt(key, fingerprint));

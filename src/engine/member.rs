@@ -17,7 +17,7 @@ use super::{
     act::{Act, ActNews, Answer, DeedKind, EpisodeKey, What},
     alert::{Alert, AlertState, Fingerprint},
     detector::DetectionBatch,
-    dispatch::{DispatchPlan, LedgerEntry, Notification, Outcome},
+    dispatch::{Addresses, DispatchPlan, LedgerEntry, Notification, Outcome},
     dispatcher::Dispatcher,
     ledger::{Chain, Entry, Row},
     limits,
@@ -395,8 +395,9 @@ impl Member {
         has_fired
     }
 
-    /// Somebody may have fixed receivers: what they did not take is tried now.
-    pub fn retry_now(&mut self, now: WallTime) {
+    /// Somebody may have fixed receivers, which send to these addresses now: what they did not take is tried.
+    pub fn retry_now(&mut self, now: WallTime, addresses: &Addresses) {
+        self.dispatcher.send_to(now, addresses);
         self.dispatcher.retry_now(now);
         self.dispatch_due(now);
     }

@@ -23,7 +23,7 @@ use super::{
 use crate::engine::{
     alert::Alert,
     diagnostic::Diagnostic,
-    dispatch::{Audience, GroupBy, Grouping, Notification, Outcome, OutcomeReason},
+    dispatch::{Address, Audience, GroupBy, Grouping, Notification, Outcome, OutcomeReason},
     text,
     yaml::{SecretRef, Section},
 };
@@ -220,6 +220,11 @@ fn taken_name(name: &str) -> String {
 }
 
 impl Notifier for AlertmanagerNotifier {
+    fn address(&self) -> Address {
+        // Each peer is one of its own.
+        Address::of(["alertmanager"])
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let is_meant = |peer: &&Peer| Some(&peer.name) == notification.recipient.as_ref();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Notifier, NotifyFuture};
 use crate::engine::{
-    dispatch::{Notification, Outcome},
+    dispatch::{Address, Notification, Outcome},
     text::Secrets,
 };
 
@@ -15,6 +15,10 @@ pub(super) struct Discreet {
 }
 
 impl Notifier for Discreet {
+    fn address(&self) -> Address {
+        self.notifier.address()
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let mut outcome = self.notifier.notify(notification).await;

@@ -17,11 +17,7 @@ use lettre::{
         Mailbox, MultiPart, SinglePart,
         header::{Header, HeaderName, HeaderValue},
     },
-    transport::smtp::{
-        authentication::Credentials,
-        client::{Certificate, TlsParameters},
-        extension::ClientId,
-    },
+    transport::smtp::{authentication::Credentials, extension::ClientId},
 };
 
 use super::{
@@ -30,14 +26,17 @@ use super::{
     parse_zone,
     smtp::{self, Encryption, Server},
 };
-use crate::engine::{
-    alert::Alert,
-    diagnostic::Diagnostic,
-    digest::{Digest, hex},
-    dispatch::{Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
-    dispatcher::ANSWER,
-    text,
-    yaml::{Node, SecretRef, Section},
+use crate::{
+    engine::{
+        alert::Alert,
+        diagnostic::Diagnostic,
+        digest::{Digest, hex},
+        dispatch::{Address, Audience, Form, Notification, Outcome, OutcomeReason, Receipt},
+        dispatcher::ANSWER,
+        text,
+        yaml::{Node, SecretRef, Section},
+    },
+    tls,
 };
 
 /// Recipients of one receiver: 50. More are an error; use a mailing list.
@@ -206,13 +205,13 @@ impl NotifierConfig for EmailConfig {
     }
 
     fn make(&self, context: &BuildContext) -> Result<Arc<dyn Notifier>, Box<Diagnostic>> {
-        let mut parameters = TlsParameters::builder(self.host.clone());
+        let mut authorities = Vec::new();
         if let Some(path) = &self.ca_file {
             let pem = context.read(&SecretRef::File(path.clone()), "ca_file")?;
-            let certificate = Certificate::from_pem(pem.as_bytes())
-                .map_err(|_| cannot_build("ca_file", "there is no certificate in it"))?;
-            parameters = parameters.add_root_certificate(certificate);
+            let read = tls::certificates(pem.as_bytes());
+            authorities = read.map_err(|why| cannot_build("ca_file", &why))?;
         }
+        let tls = tls::client(authorities).map_err(|why| cannot_build("ca_file", &why))?;
         let login = match &self.login {
             Some((username, password)) => {
                 let password = context.read(password, "password")?;
@@ -224,7 +223,7 @@ impl NotifierConfig for EmailConfig {
             host: self.host.clone(),
             port: self.port,
             encryption: self.encryption,
-            tls: parameters.build().map_err(|error| cannot_build("tls", &error.to_string()))?,
+            tls: Arc::new(tls),
             hello: self.hello.clone().map_or_else(ClientId::default, ClientId::Domain),
             login,
         };
@@ -239,6 +238,11 @@ impl NotifierConfig for EmailConfig {
 }
 
 impl Notifier for EmailNotifier {
+    fn address(&self) -> Address {
+        // Each mailbox is one of its own, whatever server takes the mail.
+        Address::of(["email"])
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let unsendable = |detail: String| {

@@ -11,7 +11,7 @@ use super::{BuildContext, Notifier, NotifierConfig, NotifyFuture};
 use crate::{
     engine::{
         diagnostic::Diagnostic,
-        dispatch::{Notification, Outcome, OutcomeReason},
+        dispatch::{Address, Notification, Outcome, OutcomeReason},
     },
     web::hash_of,
 };
@@ -70,9 +70,16 @@ impl Fresh {
 }
 
 impl Notifier for Fresh {
+    fn address(&self) -> Address {
+        self.0.notifier().address()
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let notifier = self.current().await;
+            if is_for_another(&*notifier, notification) {
+                return elsewhere();
+            }
             let outcome = notifier.notify(notification).await;
             let is_refused =
                 matches!(&outcome, Outcome::Rejected { reason: OutcomeReason::AuthError, .. });
@@ -83,9 +90,23 @@ impl Notifier for Fresh {
             if Arc::ptr_eq(&newer, &notifier) {
                 return outcome;
             }
+            if is_for_another(&*newer, notification) {
+                return elsewhere();
+            }
             newer.notify(notification).await
         })
     }
+}
+
+/// Whether a notification tells what another address is owed.
+fn is_for_another(notifier: &dyn Notifier, notification: &Notification) -> bool {
+    notification.address.is_some_and(|address| address != notifier.address())
+}
+
+/// Nobody was told: who is there by now may know nothing of its alerts.
+fn elsewhere() -> Outcome {
+    let detail = "its address has changed".to_owned();
+    Outcome::Retry { reason: OutcomeReason::Connection, detail, after: None }
 }
 
 impl Inner {

@@ -17,7 +17,7 @@ use super::{BuildContext, cannot_build, read};
 use crate::{
     engine::{
         diagnostic::{Diagnostic, code},
-        dispatch::{Outcome, OutcomeReason},
+        dispatch::{Address, Outcome, OutcomeReason},
         text,
         yaml::{SecretRef, Section},
     },
@@ -359,6 +359,15 @@ impl UrlConfig {
         let text = context.read(&self.secret, self.key)?;
         parse_url(text.trim()).map_err(|why| cannot_build(self.key, why))
     }
+}
+
+/// Where requests to a URL go: a user and a password in it only say who asks.
+pub(super) fn address_of(url: &reqwest::Url) -> Address {
+    let mut place = url.clone();
+    // They fail only for URLs without a host.
+    let _ = (place.set_username(""), place.set_password(None));
+    place.set_fragment(None);
+    Address::of([place.as_str()])
 }
 
 /// An absolute http or https URL, or what is wrong with it, without quoting it.

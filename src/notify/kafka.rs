@@ -13,7 +13,7 @@ use crate::{
     engine::{
         alert::json::AlertJson,
         diagnostic::Diagnostic,
-        dispatch::{Notification, Outcome, OutcomeReason},
+        dispatch::{Address, Notification, Outcome, OutcomeReason},
         text,
         yaml::{SecretRef, Section},
     },
@@ -33,6 +33,7 @@ struct KafkaConfig {
 
 struct KafkaNotifier {
     producer: Arc<Producer>,
+    address: Address,
 }
 
 impl NotifierKind for Kafka {
@@ -80,11 +81,18 @@ impl NotifierConfig for KafkaConfig {
         let failed = |why: String| cannot_build("kafka", &why);
         let connection = self.connection.open(&*context.secret).map_err(failed)?;
         let producer = Producer::new(connection, &self.topic).map_err(failed)?;
-        Ok(Arc::new(KafkaNotifier { producer: Arc::new(producer) }))
+        let mut brokers = self.connection.brokers.clone();
+        brokers.sort_unstable();
+        let address = Address::of(brokers.iter().chain([&self.topic]));
+        Ok(Arc::new(KafkaNotifier { producer: Arc::new(producer), address }))
     }
 }
 
 impl Notifier for KafkaNotifier {
+    fn address(&self) -> Address {
+        self.address
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let id = notification.id.to_string();

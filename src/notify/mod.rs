@@ -23,6 +23,7 @@ mod slack_app;
 mod slack_buttons;
 mod slack_words;
 mod smtp;
+mod smtp_lines;
 mod stdout;
 mod webhook;
 
@@ -33,7 +34,7 @@ use jiff::tz::TimeZone;
 use crate::{
     engine::{
         diagnostic::{Diagnostic, code},
-        dispatch::{Audience, GroupBy, Grouping, Notification, Outcome},
+        dispatch::{Address, Audience, GroupBy, Grouping, Notification, Outcome},
         text::Secrets,
         yaml::{SecretRef, Section},
     },
@@ -71,6 +72,9 @@ pub type NotifyFuture<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 /// detail, and sends the notification's id so that the receiver can deduplicate. It says no more than
 /// the notification's form asks for, and tells nobody but its recipient.
 pub trait Notifier: Send + Sync {
+    /// Where it sends. Whoever sends elsewhere is told everything anew, so a token that stands apart from it is no
+    /// part of it, nor are recipients.
+    fn address(&self) -> Address;
     /// One attempt.
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a>;
 }

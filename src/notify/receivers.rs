@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{BuildContext, NOTIFIERS, Notifier, NotifierConfig, SlackApp, fresh::Fresh};
 use crate::engine::{
     diagnostic::{Diagnostic, Place, code},
-    dispatch::{DispatchPlan, NotifierPlan, ReceiverPlan, Route},
+    dispatch::{Addresses, DispatchPlan, NotifierPlan, ReceiverPlan, Route},
     yaml::{Node, SecretRef, Section},
 };
 
@@ -52,6 +52,14 @@ impl Receivers {
     ) -> Option<(Arc<dyn Notifier>, Duration)> {
         let (notifier, attempt_max) = self.by_name.get(receiver)?.get(notifier_index)?;
         Some((Arc::new(notifier.clone()), *attempt_max))
+    }
+
+    /// Where all of them send, as their files were when they were last looked at.
+    pub fn addresses(&self) -> Addresses {
+        let of = |notifiers: &Vec<(Fresh, Duration)>| {
+            notifiers.iter().map(|(notifier, _)| notifier.address()).collect()
+        };
+        self.by_name.iter().map(|(name, notifiers)| (name.clone(), of(notifiers))).collect()
     }
 
     /// Looks whether secrets or certificates have changed, and takes them. Whether any did: what was

@@ -26,7 +26,9 @@ use super::{
 use crate::engine::{
     alert::{Alert, AlertState},
     diagnostic::{Diagnostic, code},
-    dispatch::{Audience, Form, Notification, NotifyReason, Outcome, OutcomeReason, Receipt},
+    dispatch::{
+        Address, Audience, Form, Notification, NotifyReason, Outcome, OutcomeReason, Receipt,
+    },
     rule::Severity,
     text,
     yaml::{SecretRef, Section},
@@ -215,6 +217,13 @@ impl NotifierConfig for SlackConfig {
 }
 
 impl Notifier for SlackNotifier {
+    fn address(&self) -> Address {
+        match &self.way {
+            Way::Webhook(url) => http::address_of(url),
+            Way::Bot { channel, post, .. } => Address::of([post.as_str(), channel]),
+        }
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let message = message(notification, &self.zone, &self.links);

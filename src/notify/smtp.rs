@@ -4,20 +4,24 @@
 //! the mail, and whoever does not wait for it to say so sends the mail twice. Each recipient has a
 //! connection of its own, so one that hangs holds up nobody else.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use lettre::{
     Address,
     transport::smtp::{
         Error,
         authentication::{Credentials, Mechanism},
-        client::{AsyncSmtpConnection, TlsParameters},
-        commands::{Data, Mail, Rcpt},
+        client::AsyncSmtpConnection,
+        commands::{Data, Mail, Rcpt, Starttls},
         extension::{ClientId, Extension, MailParameter},
         response::Response,
     },
 };
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::smtp_lines::Lines;
 use crate::engine::{
     dispatch::{Outcome, OutcomeReason},
     text,
@@ -63,7 +67,7 @@ pub(super) struct Server {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) encryption: Encryption,
-    pub(super) tls: TlsParameters,
+    pub(super) tls: Arc<ClientConfig>,
     pub(super) hello: ClientId,
     pub(super) login: Option<Credentials>,
 }
@@ -77,10 +81,24 @@ struct Failure {
 enum Why {
     /// The server did not answer in time.
     NoAnswer,
-    /// It refused, or there is no server.
+    /// There is no server, or the connection broke.
+    Broken(io::Error),
+    /// It refused, or what it says is no answer.
     Error(Error),
     /// It said yes to something else: it and we are not at the same place of the dialogue.
     OutOfTurn(String),
+}
+
+impl From<io::Error> for Why {
+    fn from(error: io::Error) -> Why {
+        Why::Broken(error)
+    }
+}
+
+impl From<Error> for Why {
+    fn from(error: Error) -> Why {
+        Why::Error(error)
+    }
 }
 
 impl Server {
@@ -104,20 +122,68 @@ impl Server {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
-        let implicit = (self.encryption == Encryption::Implicit).then(|| self.tls.clone());
-        let server = (self.host.as_str(), self.port);
-        let connection =
-            AsyncSmtpConnection::connect_tokio1(server, None, &self.hello, implicit, None);
-        let mut connection = within("connect", CONNECT_MAX, connection).await?;
-        if self.encryption == Encryption::StartTls {
-            let upgrade = connection.starttls(self.tls.clone(), &self.hello);
-            within("STARTTLS", COMMAND_MAX, upgrade).await?;
-        }
+        let mut connection = match self.encryption {
+            Encryption::Implicit => within("connect", CONNECT_MAX, self.greet_encrypted()).await?,
+            Encryption::None => within("connect", CONNECT_MAX, self.greet()).await?.0,
+            Encryption::StartTls => {
+                let (plain, stream) = within("connect", CONNECT_MAX, self.greet()).await?;
+                within("STARTTLS", COMMAND_MAX, self.start_tls(plain, stream)).await?
+            }
+        };
         if let Some(login) = &self.login {
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
             within("AUTH", COMMAND_MAX, connection.auth(&mechanisms, login)).await?;
         }
         Ok(connection)
+    }
+
+    /// The connection, and where it goes.
+    async fn reach(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let peer = stream.peer_addr()?;
+        Ok((stream, peer))
+    }
+
+    /// TLS, if the server is who it should be.
+    async fn encrypt(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+        TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await
+    }
+
+    /// A connection that is encrypted from the beginning.
+    async fn greet_encrypted(&self) -> Result<AsyncSmtpConnection, Why> {
+        let (stream, peer) = self.reach().await?;
+        let lines = Lines::of(self.encrypt(stream).await?, peer);
+        Ok(AsyncSmtpConnection::connect_with_transport(Box::new(lines), &self.hello).await?)
+    }
+
+    /// A connection that is not encrypted, and the stream below it, to go on with by other means.
+    async fn greet(&self) -> Result<(AsyncSmtpConnection, TcpStream), Why> {
+        let (stream, peer) = self.reach().await?;
+        let stream = stream.into_std()?;
+        let below = TcpStream::from_std(stream.try_clone()?)?;
+        let lines = Lines::of(TcpStream::from_std(stream)?, peer);
+        let connected = AsyncSmtpConnection::connect_with_transport(Box::new(lines), &self.hello);
+        Ok((connected.await?, below))
+    }
+
+    /// Encrypts a connection that was not.
+    async fn start_tls(
+        &self,
+        mut plain: AsyncSmtpConnection,
+        below: TcpStream,
+    ) -> Result<AsyncSmtpConnection, Why> {
+        if !plain.server_info().supports_feature(Extension::StartTls) {
+            return Err(io::Error::other("the server does not offer it").into());
+        }
+        let answer = plain.command(Starttls).await?;
+        must_be(&answer, &["220"])?;
+        // With all that was read of it: whoever sits in between could have sent more than the answer. What the server
+        // offered before counts no longer, either (RFC 3207, 4.2).
+        drop(plain);
+        let peer = below.peer_addr()?;
+        let lines = Lines::greeted(self.encrypt(below).await?, peer);
+        Ok(AsyncSmtpConnection::connect_with_transport(Box::new(lines), &self.hello).await?)
     }
 
     async fn hand_over(
@@ -133,16 +199,13 @@ impl Server {
         let parameters =
             if needs_utf8 && speaks_utf8 { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
         let sender = Mail::new(Some(from.clone()), parameters);
-        let answer = within("MAIL", COMMAND_MAX, connection.command(sender)).await?;
-        must_be("MAIL", &answer, &["250"])?;
+        answered("MAIL", COMMAND_MAX, connection.command(sender), &["250"]).await?;
         let recipient = Rcpt::new(to.clone(), Vec::new());
-        let answer = within("RCPT", COMMAND_MAX, connection.command(recipient)).await?;
-        must_be("RCPT", &answer, &["250", "251", "252"])?;
-        let answer = within("DATA", DATA_MAX, connection.command(Data)).await?;
-        must_be("DATA", &answer, &["354"])?;
-        let answer = within("the mail", MAIL_MAX, connection.message(mail)).await?;
-        must_be("the mail", &answer, &["250"])?;
-        Ok(said(&answer))
+        let done = &["250", "251", "252"];
+        answered("RCPT", COMMAND_MAX, connection.command(recipient), done).await?;
+        answered("DATA", DATA_MAX, connection.command(Data), &["354"]).await?;
+        let taken = answered("the mail", MAIL_MAX, connection.message(mail), &["250"]).await?;
+        Ok(said(&taken))
     }
 }
 
@@ -153,21 +216,33 @@ fn said(answer: &Response) -> String {
 }
 
 /// Only these codes say that a command was done (RFC 5321, 4.3.2), though all of 2xx and 3xx are no errors.
-fn must_be(step: &'static str, answer: &Response, codes: &[&str]) -> Result<(), Failure> {
+fn must_be(answer: &Response, codes: &[&str]) -> Result<(), Why> {
     if codes.contains(&answer.code().to_string().as_str()) {
         return Ok(());
     }
-    Err(Failure { step, why: Why::OutOfTurn(said(answer)) })
+    Err(Why::OutOfTurn(said(answer)))
 }
 
-async fn within<T>(
+/// The answer to a command, if it is one of these.
+async fn answered(
     step: &'static str,
     limit: Duration,
-    work: impl Future<Output = Result<T, Error>>,
+    answer: impl Future<Output = Result<Response, Error>>,
+    codes: &[&str],
+) -> Result<Response, Failure> {
+    let answer = within(step, limit, answer).await?;
+    must_be(&answer, codes).map_err(|why| Failure { step, why })?;
+    Ok(answer)
+}
+
+async fn within<T, E: Into<Why>>(
+    step: &'static str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(Failure { step, why: Why::Error(error) }),
+        Ok(Err(why)) => Err(Failure { step, why: why.into() }),
         Err(_) => Err(Failure { step, why: Why::NoAnswer }),
     }
 }
@@ -178,6 +253,13 @@ impl Failure {
         let Failure { step, why } = self;
         let error = match why {
             Why::Error(error) => error,
+            Why::Broken(error) => {
+                let is_late = error.kind() == io::ErrorKind::TimedOut;
+                let reason =
+                    if is_late { OutcomeReason::Timeout } else { OutcomeReason::Connection };
+                let detail = text::one_line(&format!("{step}: {error}"), WORDS_CHARACTERS_MAX);
+                return Outcome::Retry { reason, detail, after: None };
+            }
             Why::NoAnswer => {
                 let detail = format!("{step}: no answer in time");
                 return Outcome::Retry { reason: OutcomeReason::Timeout, detail, after: None };

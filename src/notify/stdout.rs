@@ -17,7 +17,7 @@ use super::{
 use crate::engine::{
     alert::{Alert, AlertState, json::AlertJson},
     diagnostic::Diagnostic,
-    dispatch::{Notification, Outcome, OutcomeReason},
+    dispatch::{Address, Notification, Outcome, OutcomeReason},
     rule::Severity,
     text::{
         self,
@@ -126,6 +126,10 @@ impl NotifierConfig for StdoutConfig {
 }
 
 impl Notifier for StdoutNotifier {
+    fn address(&self) -> Address {
+        Address::of(["stdout"])
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         let colours = self.printer.has_colours;
         let text = match self.format {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::engine::{
     diagnostic::Diagnostic,
-    dispatch::Notification,
+    dispatch::{Address, Notification},
     yaml::{SecretRef, Section},
 };
 
@@ -108,6 +108,10 @@ fn signature(key: &[u8], id: &str, timestamp: u64, body: &[u8]) -> String {
 }
 
 impl Notifier for WebhookNotifier {
+    fn address(&self) -> Address {
+        http::address_of(&self.url)
+    }
+
     fn notify<'a>(&'a self, notification: &'a Notification) -> NotifyFuture<'a> {
         Box::pin(async move {
             let said = in_form(notification);

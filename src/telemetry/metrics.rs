@@ -426,10 +426,17 @@ impl Metrics {
         }
     }
 
-    /// Whether a receiver takes what it is owed.
-    pub fn receiver_failing(&self, state: &ReceiverState<'_>) {
-        let labels = [state.receiver, state.kind, state.recipient.unwrap_or_default()];
-        self.delivery.failing.with_label_values(&labels).set(i64::from(state.is_in_trouble));
+    /// Whether receivers take what they are owed. Several notifiers of one receiver and kind are one series, which says
+    /// so if any of them does not.
+    pub fn receivers_failing<'a>(&self, receivers: impl Iterator<Item = ReceiverState<'a>>) {
+        let mut failing: BTreeMap<[&str; 3], bool> = BTreeMap::new();
+        for state in receivers {
+            let labels = [state.receiver, state.kind, state.recipient.unwrap_or_default()];
+            *failing.entry(labels).or_default() |= state.is_in_trouble;
+        }
+        for (labels, is_failing) in failing {
+            self.delivery.failing.with_label_values(&labels).set(i64::from(is_failing));
+        }
     }
 
     /// One attempt came to an end.

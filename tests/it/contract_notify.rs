@@ -23,7 +23,7 @@ use tripline::{
 };
 
 use crate::{
-    fake_receivers::{FakeHttp, FakeSmtp, Reply, Unfinished},
+    fake_receivers::{FakeHttp, Reply, Unfinished},
     slack_limits,
 };
 
@@ -83,7 +83,7 @@ pub(crate) fn over_http(way: (&str, &str), http: &FakeHttp) -> Arc<dyn Notifier>
 }
 
 /// Texts as an attacker would choose them.
-const EVIL: &str =
+pub(crate) const EVIL: &str =
     "<!channel> <https://evil.example|click> `x` \"q\" & \u{202e}\u{1b}[31m\r\nBcc: a@b";
 
 pub(crate) fn alert(name: &str, state: AlertState) -> Alert {
@@ -115,6 +115,7 @@ pub(crate) fn notification(alerts: Vec<Alert>) -> Notification {
         receiver: "oncall".to_owned(),
         notifier_index: 0,
         recipient: None,
+        address: None,
         group_key: "0123456789abcdef".to_owned(),
         group_labels: BTreeMap::from([("alertname".to_owned(), "burst".to_owned())]),
         reason: NotifyReason::First,
@@ -135,7 +136,7 @@ pub(crate) fn one_alert() -> Notification {
 }
 
 /// For one of the notifier's recipients.
-fn to(recipient: &str, notification: Notification) -> Notification {
+pub(crate) fn to(recipient: &str, notification: Notification) -> Notification {
     Notification { recipient: Some(recipient.to_owned()), ..notification }
 }
 
@@ -568,92 +569,43 @@ async fn what_is_too_large_is_said_in_fewer_words_and_blocks_are_left_out() {
     }
 }
 
-const ANN: &str = "a@example.org";
-const BOB: &str = "b@example.org";
-
-fn email(smtp: &FakeSmtp) -> Arc<dyn Notifier> {
-    let yaml = format!(
-        "to: [a@example.org, b@example.org, c@example.org]\nfrom: Tripline <t@example.org>\n\
-         smarthost: '{}'\ntls: none\n",
-        smtp.address()
-    );
-    build("email", &yaml)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn mails_of_a_group_are_one_thread_and_headers_hold_no_line_breaks() {
-    let smtp = FakeSmtp::start().await;
-    let notifier = email(&smtp);
-    let mut news = notification(vec![alert(EVIL, AlertState::Resolved)]);
-    news.id = NotificationId([8; 16]);
-    for told_about in [one_alert(), one_alert(), news] {
-        for recipient in [ANN, BOB] {
-            let outcome = notifier.notify(&to(recipient, told_about.clone())).await;
-            assert_eq!(told(&outcome).0, "delivered");
-        }
-    }
-    let mails = smtp.mails();
-    assert_eq!(mails.len(), 6, "each recipient by himself");
-    let header = |mail: &str, name: &str| {
-        let head = mail.split_once("\r\n\r\n").unwrap().0.replace("\r\n ", " ");
-        let found = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
-        found.unwrap_or_else(|| panic!("no {name} in {head}")).to_owned()
-    };
-    let of = |number: usize, name: &str| header(&mails[number].text, name);
-    assert_eq!(of(0, "Message-ID"), of(2, "Message-ID"), "an attempt more is the same mail");
-    assert_ne!(of(0, "Message-ID"), of(4, "Message-ID"));
-    for number in [0, 2, 4] {
-        assert_eq!(of(number, "References"), of(0, "References"));
-        assert_eq!(of(number, "In-Reply-To"), of(0, "References"));
-        assert_eq!(of(number, "Auto-Submitted"), "auto-generated");
-    }
-    let head = mails[4].text.split_once("\r\n\r\n").unwrap().0;
-    assert!(!head.lines().any(|line| line.to_lowercase().starts_with("bcc")), "{head}");
-    let html = mails[4].text.split_once("text/html").unwrap().1;
-    assert!(html.contains("&lt;!channel") && !html.contains("<!channel"), "{html}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn what_a_mail_server_says_decides() {
-    let smtp = FakeSmtp::start().await;
-    let notifier = email(&smtp);
-    for (line, expected) in [
-        ("451 4.7.1 greylisted, come back later", ("retry", "server_error")),
-        ("421 4.3.2 going down", ("retry", "server_error")),
-        ("220 hello again", ("retry", "server_error")),
-        ("354 go on", ("retry", "server_error")),
-        ("550 5.1.1 no such mailbox", ("rejected", "client_error")),
-        ("554 5.7.1 we know you", ("rejected", "client_error")),
-        ("535 5.7.8 who are you", ("rejected", "auth_error")),
-        ("552 5.3.4 too much", ("rejected", "too_large")),
+/// What rotates is no part of where a notifier sends; what leads elsewhere is.
+#[tokio::test]
+async fn an_address_is_where_it_goes_and_no_credential() {
+    for (kind, one, same, other) in [
+        (
+            "webhook",
+            "url: 'https://u:p@example.org/x'\nbearer_token: a\n",
+            "url: 'https://example.org/x'\nbearer_token: b\nsigning_secret: c\n",
+            "url: 'https://example.org/y'\nbearer_token: a\n",
+        ),
+        (
+            "slack",
+            "url: 'https://example.org/services/T/B/a'\n",
+            "url: 'https://example.org/services/T/B/a'\ntimeout: 9s\n",
+            "url: 'https://example.org/services/T/B/b'\n",
+        ),
+        (
+            "slack",
+            "bot_token: a\nchannel: C1\n",
+            "bot_token: b\nchannel: C1\n",
+            "bot_token: a\nchannel: C2\n",
+        ),
+        (
+            "kafka",
+            "brokers: ['a:1', 'b:1']\ntopic: t\n",
+            "brokers: ['b:1', 'a:1']\ntopic: t\n",
+            "brokers: ['a:1', 'b:1']\ntopic: u\n",
+        ),
     ] {
-        smtp.refuse(BOB, line);
-        let outcome = notifier.notify(&to(BOB, one_alert())).await;
-        assert_eq!((told(&outcome).0, told(&outcome).1), expected, "{line}");
-        let (Outcome::Retry { detail, .. } | Outcome::Rejected { detail, .. }) = &outcome else {
-            panic!("{outcome:?}")
-        };
-        assert!(detail.contains(&line[4..]), "{detail} has the server's words");
+        let [one, same, other] = [one, same, other].map(|yaml| build(kind, yaml).address());
+        assert!(one == same && one != other, "{kind}");
     }
-    assert_eq!(smtp.recipients(), [""; 0]);
-    let outcome = notifier.notify(&to(BOB, one_alert())).await;
-    let Outcome::Delivered { receipt: Some(receipt) } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(receipt.values["answer"], "250 kept");
-    smtp.stop().await;
-    assert_eq!(told(&notifier.notify(&to(BOB, one_alert())).await).0, "retry");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_recipient_at_whom_the_server_hangs_holds_up_nobody() {
-    let smtp = FakeSmtp::start().await;
-    let notifier = email(&smtp);
-    smtp.hang(ANN);
-    let (hanging, other) = (to(ANN, one_alert()), to(BOB, one_alert()));
-    tokio::select! {
-        outcome = notifier.notify(&hanging) => panic!("{outcome:?} of a server that says nothing"),
-        outcome = notifier.notify(&other) => assert_eq!(told(&outcome).0, "delivered"),
-    }
-    assert_eq!(smtp.recipients(), [BOB]);
+    // Mailboxes and members of Alertmanager are recipients, each of whom is somebody else.
+    let mail = |server: &str| {
+        build("email", &format!("to: [a@b.c]\nfrom: t@b.c\nsmarthost: '{server}:25'\ntls: none\n"))
+    };
+    assert!(mail("one").address() == mail("other").address());
 }
 
 #[tokio::test]

@@ -192,6 +192,8 @@ struct SmtpState {
     mails: Arc<Mutex<Vec<Mail>>>,
     /// By address: what its next RCPT gets instead of 250.
     refusals: Arc<Mutex<BTreeMap<String, String>>>,
+    /// What it says behind a mail, instead of `250 kept`.
+    taken: Arc<Mutex<Option<Vec<u8>>>>,
     /// At whose RCPT nothing is said.
     hangs: Arc<Mutex<Option<String>>>,
 }
@@ -240,6 +242,11 @@ impl FakeSmtp {
         *self.state.hangs.lock().unwrap() = Some(address.to_owned());
     }
 
+    /// What it says behind mails from now on; they are kept all the same.
+    pub(crate) fn say_behind_mails(&self, line: &[u8]) {
+        *self.state.taken.lock().unwrap() = Some(line.to_owned());
+    }
+
     pub(crate) fn mails(&self) -> Vec<Mail> {
         self.state.mails.lock().unwrap().clone()
     }
@@ -259,10 +266,11 @@ impl Drop for FakeSmtp {
 /// As much of RFC 5321 as a client needs.
 async fn session(stream: TcpStream, state: SmtpState) {
     let mut stream = BufReader::new(stream);
-    let mut reply = "220 fake".to_owned();
+    let mut reply = b"220 fake".to_vec();
     let (mut recipient, mut line) = (String::new(), String::new());
     loop {
-        if stream.write_all(format!("{reply}\r\n").as_bytes()).await.is_err() {
+        reply.extend(b"\r\n");
+        if stream.write_all(&reply).await.is_err() {
             return;
         }
         line.clear();
@@ -277,7 +285,7 @@ async fn session(stream: TcpStream, state: SmtpState) {
                     return std::future::pending().await;
                 }
                 let refusal = state.refusals.lock().unwrap().remove(&recipient);
-                refusal.unwrap_or_else(|| "250 fine".to_owned())
+                refusal.map_or_else(|| b"250 fine".to_vec(), String::into_bytes)
             }
             "DATA" => {
                 stream.write_all(b"354 go on\r\n").await.unwrap();
@@ -288,10 +296,11 @@ async fn session(stream: TcpStream, state: SmtpState) {
                     }
                 }
                 state.mails.lock().unwrap().push(Mail { recipient: recipient.clone(), text });
-                "250 kept".to_owned()
+                let taken = state.taken.lock().unwrap().clone();
+                taken.unwrap_or_else(|| b"250 kept".to_vec())
             }
             "QUIT" => return,
-            _ => "250 fine".to_owned(),
+            _ => b"250 fine".to_vec(),
         };
     }
 }

@@ -7,7 +7,8 @@ use tripline::engine::{
     detector::Detector,
     diagnostic::SourceText,
     dispatch::{
-        Audience, DispatchPlan, GroupBy, Grouping, NotifierPlan, Outcome, ReceiverPlan, Route,
+        Address, Addresses, Audience, DispatchPlan, GroupBy, Grouping, NotifierPlan, Outcome,
+        ReceiverPlan, Route,
     },
     kind::KINDS,
     limits::ANNOTATION_BYTES_MAX,
@@ -97,7 +98,9 @@ fn plan() -> DispatchPlan {
         failing_after: Duration::from_secs(600),
     };
     let receiver = ReceiverPlan { name: "people".to_owned(), notifiers: vec![notifier] };
-    DispatchPlan { route: Route::default(), receivers: vec![receiver], ..DispatchPlan::default() }
+    let addresses = Addresses::from([("people".to_owned(), vec![Address::of(["here"])])]);
+    let receivers = vec![receiver];
+    DispatchPlan { route: Route::default(), receivers, addresses, ..DispatchPlan::default() }
 }
 
 /// Requests of a few users, some of them refused, so that every kind of rule has something to keep.

@@ -11,6 +11,7 @@
 )]
 
 mod acts;
+mod addresses;
 mod alert_schema;
 mod alike;
 mod api;
@@ -43,6 +44,7 @@ mod intake;
 mod intake_bent;
 mod kinds;
 mod ledger;
+mod mails;
 mod many_firing;
 mod memory;
 mod newest_kubernetes;

@@ -65,9 +65,14 @@ impl Running {
 
     /// The same, over other sources.
     pub(crate) fn over(sources: &str, directory: &Path, more: &str) -> Running {
+        Running::between(sources, "stdout: {format: json}", directory, more)
+    }
+
+    /// The same, with another way to tell its one receiver.
+    pub(crate) fn between(sources: &str, notifier: &str, directory: &Path, more: &str) -> Running {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let own = "receivers: [{name: out, stdout: {format: json}}]\n";
-        let receivers = if more.contains("receivers:") { "" } else { own };
+        let own = format!("receivers: [{{name: out, {notifier}}}]\n");
+        let receivers = if more.contains("receivers:") { "" } else { own.as_str() };
         let config = format!(
             "sources: {sources}\nrules: rules\nstate: state\n\
              http: {{listen: '127.0.0.1:{port}'}}\nlog: {{format: json, level: debug}}\n\

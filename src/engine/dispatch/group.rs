@@ -239,10 +239,11 @@ impl Group {
         });
         told.sort_by_key(|(fingerprint, _)| *fingerprint);
         let notification = Arc::new(Notification {
-            id: self.notification_id(&told),
+            id: self.notification_id(slot, &told),
             receiver: slot.receiver.clone(),
             notifier_index: slot.notifier_index,
             recipient: slot.recipient.clone(),
+            address: slot.address,
             group_key: hex(&self.thread.0),
             group_labels: self.labels.clone(),
             reason: selection.reason,
@@ -298,12 +299,16 @@ impl Group {
         Some(Arc::clone(&owed.notification))
     }
 
-    /// Content, and which notification of which life of the group it is; not the attempt.
-    fn notification_id(&self, told: &[(Fingerprint, Told)]) -> NotificationId {
+    /// Content, where it goes, and which notification of which life of the group it is; not the attempt.
+    fn notification_id(&self, slot: &Slot, told: &[(Fingerprint, Told)]) -> NotificationId {
         let group = Digest::default()
             .part(self.key.0)
             .part(self.created_at.micros().to_le_bytes())
             .part(self.sequence.to_le_bytes());
+        let group = match slot.whom().address {
+            Some(address) => group.part(address.to_bytes()),
+            None => group,
+        };
         let digest = told.iter().fold(group, |digest, (fingerprint, told)| {
             let digest = digest
                 .part(fingerprint.0)

@@ -18,8 +18,11 @@
 //! - What a receiver refuses is owed like anything else, alert by alert: tried again after growing
 //!   pauses, in smaller companies, while the group's other alerts go on. So one alert that a receiver
 //!   will not take keeps no other from it.
+//! - A notifier is known by where it sends, so what was told to one address is never taken as told to another.
+//! - Who was told that an alert fires is told of its end, also if no route leads it there any more.
 //! - Recipients of one notifier (mailboxes, peers of a cluster) are told each by himself.
 
+mod address;
 mod counts;
 mod due;
 mod evaluate;
@@ -36,6 +39,7 @@ mod state;
 mod state_key;
 mod times;
 mod trouble;
+mod whom;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -43,6 +47,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{alert::Alert, digest::hex, time::WallTime, words::words};
 
+pub use address::{Address, Addresses};
 pub use counts::{DispatchCounts, LedgerEntry, LedgerKind, LedgerSubject, NotifierCounts};
 pub use evaluate::{Tally, notify_reason};
 pub use handling::{HANDLING, Handling};
@@ -57,12 +62,13 @@ pub(in crate::engine) use grouped_alert::{GroupedAlert, News};
 pub(in crate::engine) use inhibit::Inhibitor;
 pub(in crate::engine) use matcher::hide;
 pub(in crate::engine) use members::Members;
-pub(in crate::engine) use plan::{CompiledPlan, GroupKey, Policy, RouteId, Slot, Target};
+pub(in crate::engine) use plan::{CompiledPlan, GroupKey, LEFT, Policy, RouteId, Slot, Target};
 pub(in crate::engine) use refusal::Refusal;
 pub(in crate::engine) use set_back::SetBack;
 pub(in crate::engine) use state::{read_entries, value_of};
 pub(in crate::engine) use state_key::GroupStateKey;
 pub(in crate::engine) use trouble::{about, in_trouble};
+pub(in crate::engine) use whom::{Whom, successors};
 
 /// What the dispatcher works from; the configuration in resolved form.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +77,8 @@ pub struct DispatchPlan {
     pub route: Route,
     /// All receivers, by the index that routes use.
     pub receivers: Vec<ReceiverPlan>,
+    /// Where they send.
+    pub addresses: Addresses,
     /// Which alerts hide which.
     pub inhibit: Vec<InhibitRule>,
 }
@@ -226,6 +234,9 @@ pub struct Notification {
     /// Which of the notifier's recipients, if it has any.
     #[serde(skip)]
     pub recipient: Option<String>,
+    /// Where this notifier sends, as far as the dispatcher knows: who sends elsewhere by now does not send it.
+    #[serde(skip)]
+    pub address: Option<Address>,
     /// Identity of the group, stable over restarts; the thread that messages belong to.
     pub group_key: String,
     /// Labels that all alerts of the group share.

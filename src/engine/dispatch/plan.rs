@@ -1,17 +1,21 @@
 //! The plan in the form that the dispatcher runs on: routes with identities, notifiers in one list.
 //!
 //! Identities do not depend on positions in the configuration, so that what is owed survives an edit
-//! of it: a route is known by the matchers on the way to it, a notifier by receiver and kind, and each of
-//! its recipients by his name.
+//! of it: a route is known by the matchers on the way to it, a notifier by receiver, kind and address
+//! (`whom.rs`), and each of its recipients by his name.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher, Route, RouteTimes,
+    Address, Addresses, Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, Matcher,
+    Route, RouteTimes,
 };
-use crate::engine::{alert::Alert, digest::Digest};
+use crate::engine::{
+    alert::{Alert, Fingerprint},
+    digest::Digest,
+};
 
 /// What decides how a group is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +34,8 @@ pub(in crate::engine) struct Slot {
     /// `receiver/kind`, with `#2` and so on for further ones of the same kind.
     pub(in crate::engine) notifier: String,
     pub(in crate::engine) recipient: Option<String>,
+    /// Where the notifier sends, if that is known.
+    pub(in crate::engine) address: Option<Address>,
     pub(in crate::engine) receiver: String,
     pub(in crate::engine) kind: String,
     pub(in crate::engine) notifier_index: usize,
@@ -43,6 +49,9 @@ pub(in crate::engine) struct Slot {
 
 /// Identity of a route: a hash of the matchers on the way to it.
 pub(in crate::engine) type RouteId = [u8; 16];
+
+/// In place of the route of alerts that no route leads to a notifier any more, which was told that they fire.
+pub(in crate::engine) const LEFT: RouteId = *b"no route anymore";
 
 /// Identity of a group: a hash of notifier, route and group labels.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -93,6 +102,7 @@ impl CompiledPlan {
                     },
                     notifier: name.clone(),
                     recipient: recipient.cloned(),
+                    address: None,
                     receiver: receiver.name.clone(),
                     kind: notifier.kind.clone(),
                     notifier_index,
@@ -113,7 +123,24 @@ impl CompiledPlan {
         }
         let mut routes = BTreeMap::new();
         let root = Node::new(&plan.route, "", &mut routes);
-        CompiledPlan { root, slots, receivers, routes }
+        routes.insert(LEFT, (GroupingOverride::default(), RouteTimes::default()));
+        let mut compiled = CompiledPlan { root, slots, receivers, routes };
+        compiled.send_to(&plan.addresses);
+        compiled
+    }
+
+    /// Notes where notifiers send; whether any sent elsewhere before, or nobody knew.
+    pub(in crate::engine) fn send_to(&mut self, addresses: &Addresses) -> bool {
+        let mut has_moved = false;
+        for slot in &mut self.slots {
+            let of_receiver = addresses.get(&slot.receiver);
+            let address = of_receiver.and_then(|all| all.get(slot.notifier_index)).copied();
+            if address.is_some() && address != slot.address {
+                slot.address = address;
+                has_moved = true;
+            }
+        }
+        has_moved
     }
 
     pub(in crate::engine) fn slot(&self, index: usize) -> &Slot {
@@ -180,9 +207,25 @@ impl CompiledPlan {
         alert: &Alert,
     ) -> (GroupKey, GroupKey, BTreeMap<String, String>) {
         let Slot { identity, notifier, .. } = self.slot(target.slot);
-        let (key, labels) = group_key(identity, target, by, alert);
-        let (thread, _) = group_key(notifier, target, by, alert);
-        (key, thread, labels)
+        let labels: BTreeMap<String, String> = match by {
+            GroupBy::Each => alert.labels.clone(),
+            GroupBy::Labels(names) => {
+                let taken = alert.labels.iter().filter(|(name, _)| names.contains(name));
+                taken.map(|(name, value)| (name.clone(), value.clone())).collect()
+            }
+        };
+        let key = |name: &str| group_key(name, target, by, &labels, alert.fingerprint);
+        (key(identity), key(notifier), labels)
+    }
+
+    /// The key of a group that these labels make.
+    pub(in crate::engine) fn key_of(
+        &self,
+        target: Target,
+        by: &GroupBy,
+        labels: &BTreeMap<String, String>,
+    ) -> GroupKey {
+        group_key(&self.slot(target.slot).identity, target, by, labels, Fingerprint::of(labels))
     }
 
     /// The group for whatever finds no other at the limit, and its thread.
@@ -193,25 +236,22 @@ impl CompiledPlan {
     }
 }
 
-/// The group of an alert below a name, and the labels that make it.
+/// The group below a name that these labels make, or an alert that is alone.
 fn group_key(
     name: &str,
     target: Target,
     by: &GroupBy,
-    alert: &Alert,
-) -> (GroupKey, BTreeMap<String, String>) {
+    labels: &BTreeMap<String, String>,
+    alone: Fingerprint,
+) -> GroupKey {
     let digest = digest(name, target);
-    let (digest, labels) = match by {
-        GroupBy::Each => (digest.part(alert.fingerprint.0), alert.labels.clone()),
-        GroupBy::Labels(names) => {
-            let taken = alert.labels.iter().filter(|(name, _)| names.contains(name));
-            let labels: BTreeMap<String, String> =
-                taken.map(|(name, value)| (name.clone(), value.clone())).collect();
-            let parts = labels.iter().flat_map(|(name, value)| [name, value]);
-            (parts.fold(digest, Digest::part), labels)
+    let digest = match by {
+        GroupBy::Each => digest.part(alone.0),
+        GroupBy::Labels(_) => {
+            labels.iter().flat_map(|(name, value)| [name, value]).fold(digest, Digest::part)
         }
     };
-    (GroupKey(digest.first()), labels)
+    GroupKey(digest.first())
 }
 
 fn digest(name: &str, target: Target) -> Digest {

@@ -17,8 +17,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping, Handling,
-    Members, Notification, Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
+    Address, Audience, Form, Group, GroupBy, GroupKey, GroupStateKey, GroupedAlert, Grouping,
+    Handling, Members, Notification, Owed, Phase, Policy, Progress, Receipt, Refusal, RouteTimes,
+    Whom,
     grouped_alert::{Carried, Told},
     plan::RouteId,
 };
@@ -46,6 +47,9 @@ const UNCERTAIN: u8 = 5;
 
 /// First byte of an alert, or of what is owed, that has what people did behind it.
 const HANDLED: u8 = 6;
+
+/// First byte of a group of which is known where its notifier sends, with that behind what [`VERSION_2`] has.
+const ADDRESSED: u8 = 7;
 
 /// `A` is an [`Alert`] that is owned when it is read and borrowed when it is written.
 #[derive(Serialize, Deserialize)]
@@ -119,13 +123,14 @@ struct ProgressRecord {
 pub(in crate::engine) fn value_of(
     key: GroupStateKey,
     group: Option<&Group>,
-    identity: impl Fn(&Group) -> String,
+    whom: impl Fn(&Group) -> Whom,
 ) -> Option<Vec<u8>> {
     let group = group?;
     match key {
         GroupStateKey::Group(_) => {
+            let Whom { identity, address } = whom(group);
             let record = GroupRecord {
-                identity: identity(group),
+                identity,
                 route: group.route,
                 by: group.policy.grouping.by.clone(),
                 is_overflow: group.is_overflow,
@@ -138,7 +143,10 @@ pub(in crate::engine) fn value_of(
             };
             let thread = Some(group.thread).filter(|thread| *thread != group.key);
             let more = GroupMore { thread, refused_at: group.refused_at };
-            Some(encode(VERSION_2, &(record, more)))
+            Some(match address {
+                Some(address) => encode(ADDRESSED, &(record, more, address)),
+                None => encode(VERSION_2, &(record, more)),
+            })
         }
         GroupStateKey::Alert(_, fingerprint) => group.alerts.get(fingerprint).map(|grouped| {
             let record = GroupedAlertRecord::<&Alert> {
@@ -221,6 +229,16 @@ fn decode_with<T: DeserializeOwned, M: DeserializeOwned + Default>(bytes: &[u8])
     }
 }
 
+/// A group, and where its notifier sends, if that was known.
+fn decode_group(bytes: &[u8]) -> Option<(GroupRecord, GroupMore, Option<Address>)> {
+    if let Some((&ADDRESSED, rest)) = bytes.split_first() {
+        let (record, more, address) = postcard::from_bytes(rest).ok()?;
+        return Some((record, more, Some(address)));
+    }
+    let (record, more) = decode_with(bytes)?;
+    Some((record, more, None))
+}
+
 /// An alert of a group, with what its version has behind it.
 fn decode_alert(bytes: &[u8]) -> Option<(GroupedAlertRecord<Alert>, HandledAlertMore)> {
     if let Some((&HANDLED, rest)) = bytes.split_first() {
@@ -243,8 +261,8 @@ fn decode_owed(bytes: &[u8]) -> Option<(OwedRecord<Notification>, Vec<u64>)> {
 
 /// A group as it was stored, before the plan says whether it still has a place.
 pub(in crate::engine) struct Restored {
-    /// `receiver/kind` of its notifier.
-    pub(in crate::engine) identity: String,
+    /// Whom it tells.
+    pub(in crate::engine) whom: Whom,
     /// Its `slot` means nothing yet, and of its `policy` only `grouping.by` does.
     pub(in crate::engine) group: Group,
 }
@@ -257,9 +275,9 @@ pub(in crate::engine) fn read_entries(
     let (mut parts, mut unusable) = (Vec::new(), 0);
     for entry in entries.filter(|entry| entry.table == StateTable::Group) {
         match GroupStateKey::from_bytes(&entry.key) {
-            Some(GroupStateKey::Group(key)) => match decode_with(&entry.value) {
-                Some((record, more)) => {
-                    groups.insert(key, restored(key, record, more));
+            Some(GroupStateKey::Group(key)) => match decode_group(&entry.value) {
+                Some(group) => {
+                    groups.insert(key, restored(key, group));
                 }
                 None => unusable += 1,
             },
@@ -278,11 +296,14 @@ pub(in crate::engine) fn read_entries(
     (groups.into_values().collect(), unusable)
 }
 
-fn restored(key: GroupKey, record: GroupRecord, more: GroupMore) -> Restored {
+fn restored(
+    key: GroupKey,
+    (record, more, address): (GroupRecord, GroupMore, Option<Address>),
+) -> Restored {
     let zero = std::time::Duration::ZERO;
     let grouping = Grouping { by: record.by, wait: zero, interval: zero, repeat: zero };
     Restored {
-        identity: record.identity,
+        whom: Whom { identity: record.identity, address },
         group: Group {
             key,
             thread: more.thread.unwrap_or(key),

@@ -1,5 +1,5 @@
-//! What people did, as it concerns what is sent: silenced alerts are told to nobody, those that somebody
-//! takes care of are not repeated.
+//! What keeps an alert from being told: silenced ones are told to nobody, those that somebody takes care of are not
+//! repeated, and those that no route leads to a notifier any more it hears to be over, and nothing else.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::Dispatcher;
 use crate::engine::{
     act::{Act, ActEntry, ActNews, Acts, Answer, EpisodeKey},
     alert::{Alert, AlertState, Fingerprint},
-    dispatch::{GroupKey, GroupStateKey, Phase},
+    dispatch::{GroupKey, GroupStateKey, LEFT, Phase},
     time::WallTime,
 };
 
@@ -79,10 +79,11 @@ impl Dispatcher {
     /// `is_new`: somebody did something about it just now, so that what is owed may say it again for nothing.
     fn hush_since(&mut self, now: WallTime, fingerprint: Fingerprint, is_new: bool) {
         let mute = self.acts.mute(fingerprint);
-        let is_held = mute.is_silenced || self.inhibitor.is_hidden(fingerprint);
+        let is_hidden = mute.is_silenced || self.inhibitor.is_hidden(fingerprint);
         let of_alert = (fingerprint, 0)..=(fingerprint, usize::MAX);
         let keys: Vec<GroupKey> = self.holders.range(of_alert).map(|(_, key)| *key).collect();
         for key in keys {
+            let is_held = is_hidden || self.has_left(key, fingerprint);
             let Some(group) = self.groups.get_mut(&key) else { continue };
             let was_held = group.hush(fingerprint, is_held, mute.acknowledged, &mute.handling);
             let is_changed = was_held.is_some_and(|was_held| was_held != is_held);
@@ -93,6 +94,16 @@ impl Dispatcher {
                 self.recall(now, key);
             }
         }
+    }
+
+    /// Whether no route leads an alert to the notifier of a group any more, which is to hear of its end alone.
+    fn has_left(&self, key: GroupKey, fingerprint: Fingerprint) -> bool {
+        let group = self.groups.get(&key).filter(|group| group.route == LEFT);
+        group.is_some_and(|group| {
+            let alert =
+                group.alerts.get(fingerprint).map(|grouped| self.targets_of(&grouped.latest));
+            alert.is_some_and(|targets| targets.iter().all(|target| target.slot != group.slot))
+        })
     }
 
     /// After a restart, or with other rules of what hides what: lets all be known that fires.

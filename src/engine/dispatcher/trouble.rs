@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Dispatcher, Timer};
 use crate::engine::{
     alert::Alert,
-    dispatch::{Group, GroupKey, GroupStateKey, Phase, ReceiverState, about, in_trouble},
+    dispatch::{Group, GroupKey, GroupStateKey, Phase, ReceiverState, Whom, about, in_trouble},
     time::WallTime,
 };
 
@@ -125,7 +125,7 @@ impl Dispatcher {
     /// and those that others were told by an earlier one.
     pub(super) fn take_troubles(
         &mut self,
-        groups: &[(String, Group)],
+        groups: &[(Whom, Group)],
     ) -> BTreeMap<String, Arc<Alert>> {
         let mut troubles = BTreeMap::new();
         let alerts = groups.iter().flat_map(|(_, group)| group.alerts.iter());

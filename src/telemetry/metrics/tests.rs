@@ -161,6 +161,7 @@ fn a_delivery_is_counted_by_what_it_came_to() {
         receiver: "oncall".to_owned(),
         notifier_index: 0,
         recipient: None,
+        address: None,
         group_key: String::new(),
         group_labels: BTreeMap::new(),
         reason: NotifyReason::First,
@@ -187,5 +188,27 @@ fn a_delivery_is_counted_by_what_it_came_to() {
             "tripline_delivery_attempts_total{{kind=\"slack\",outcome=\"{outcome}\",reason=\"{reason}\",receiver=\"oncall\",recipient=\"\"}}"
         );
         assert_eq!(value(&metrics, &series).as_deref(), Some(count), "{series}");
+    }
+}
+
+/// Two notifiers of one receiver and kind are one series, whichever of them comes first.
+#[test]
+fn a_receiver_fails_if_any_of_its_notifiers_does() {
+    let metrics = Metrics::new();
+    let state = |is_in_trouble| ReceiverState {
+        name: "oncall/webhook",
+        receiver: "oncall",
+        kind: "webhook",
+        recipient: None,
+        failing_since: None,
+        is_in_trouble,
+        words: "",
+    };
+    let series = "tripline_receiver_failing{kind=\"webhook\",receiver=\"oncall\",recipient=\"\"}";
+    for (first, second, failing) in
+        [(true, false, "1"), (false, true, "1"), (false, false, "0"), (true, true, "1")]
+    {
+        metrics.receivers_failing([state(first), state(second)].into_iter());
+        assert_eq!(value(&metrics, series).as_deref(), Some(failing), "{first} {second}");
     }
 }

@@ -143,6 +143,8 @@ pub(super) enum Action {
     DeadLettersUp,
     /// The rule directory changes.
     Reload(u8),
+    /// Notifiers change places in the list of their receiver.
+    Reorder,
     /// The wall clock is set.
     StepClock(i32),
     /// The wall clock runs wrong, in parts per million.
@@ -207,6 +209,7 @@ const KINDS: &[Kind] = &[
     ("fence", 4, |_| Action::Fence),
     ("learn", 6, |rng| Action::Learn(rng.next())),
     ("tell", 4, |rng| Action::Tell(rng.small(3))),
+    ("reorder", 12, |_| Action::Reorder),
     ("untell", 4, |rng| Action::Untell(rng.small(3))),
     ("overtake", 10, |rng| Action::Overtake(rng.small(4))),
     ("dead_letters_down", 3, |_| Action::DeadLettersDown),

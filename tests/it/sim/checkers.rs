@@ -154,7 +154,7 @@ impl Checkers {
         ensure("nothing leaves early", disk.has_held(id), || brief_of(notification))?;
         let same = |known: &Notification| {
             known.receiver == notification.receiver
-                && known.notifier_index == notification.notifier_index
+                && known.address == notification.address
                 && known.recipient == notification.recipient
                 && known.group_key == notification.group_key
                 && known.created_at == notification.created_at
@@ -181,7 +181,7 @@ impl Checkers {
         }
         let at_once = |flight: &&super::life::Flight| {
             flight.notification.receiver == notification.receiver
-                && flight.notification.notifier_index == notification.notifier_index
+                && flight.notification.address == notification.address
                 && flight.notification.recipient == notification.recipient
         };
         let flights: Vec<_> = life.flights.iter().filter(at_once).collect();

@@ -3,14 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tripline::engine::dispatch::{
-    Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, MatchTest, Matcher, Notification,
-    NotifierPlan, ReceiverPlan, Route,
+    Address, Addresses, Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, MatchTest,
+    Matcher, Notification, NotifierPlan, ReceiverPlan, Route,
 };
 
 /// One notifier of one receiver, or one recipient of it.
 pub(super) struct Notifier {
     pub(super) receiver: &'static str,
+    /// Its place in the list that its receiver has at first.
     pub(super) index: usize,
+    pub(super) address: Address,
     pub(super) recipient: Option<&'static str>,
     pub(super) kind: &'static str,
     pub(super) audience: Audience,
@@ -24,7 +26,7 @@ impl Notifier {
     /// Whether a notification is for it.
     pub(super) fn is_for(&self, notification: &Notification) -> bool {
         self.receiver == notification.receiver
-            && self.index == notification.notifier_index
+            && Some(self.address) == notification.address
             && self.recipient == notification.recipient.as_deref()
     }
 }
@@ -45,6 +47,9 @@ type Kind = (&'static str, Audience, bool, u64, &'static [&'static str]);
 /// For how long a receiver takes nothing before others are told.
 const FAILING_AFTER: Duration = Duration::from_secs(600);
 
+/// The receiver whose notifiers change places.
+pub(super) const REORDERED: &str = "pager";
+
 /// The receivers and their notifiers.
 const RECEIVERS: &[(&str, &[Kind])] = &[
     ("hook", &[("webhook", Audience::Machine, true, 0, &[])]),
@@ -56,7 +61,13 @@ const RECEIVERS: &[(&str, &[Kind])] = &[
         ],
     ),
     ("prometheus", &[("alertmanager", Audience::Resend, true, 0, &["one", "two"])]),
-    ("pager", &[("webhook", Audience::Machine, true, 0, &[])]),
+    (
+        REORDERED,
+        &[
+            ("webhook", Audience::Machine, true, 0, &[]),
+            ("webhook", Audience::Machine, true, 0, &[]),
+        ],
+    ),
     ("list", &[("email", Audience::People, false, 0, &["ann", "bob", "tom"])]),
 ];
 
@@ -86,13 +97,17 @@ impl Receivers {
         let (root, children) = PLANS[usize::from(plan) % PLANS.len()];
         let mut notifiers = Vec::new();
         let mut receivers = Vec::new();
+        let mut addresses = Addresses::new();
         for (receiver, kinds) in RECEIVERS {
             let mut plans = Vec::new();
             for (index, kind) in kinds.iter().enumerate() {
                 let (kind, audience, send_resolved, spacing, recipients) = kind;
+                let address = Address::of([receiver.as_bytes(), &index.to_le_bytes()]);
+                addresses.entry((*receiver).to_owned()).or_default().push(address);
                 let one = |recipient: Option<&'static str>| Notifier {
                     receiver,
                     index,
+                    address,
                     recipient,
                     kind,
                     audience: *audience,
@@ -134,9 +149,15 @@ impl Receivers {
         };
         Receivers {
             notifiers,
-            plan: DispatchPlan { route: root, receivers, ..DispatchPlan::default() },
+            plan: DispatchPlan { route: root, receivers, addresses, ..DispatchPlan::default() },
             children,
         }
+    }
+
+    /// Two notifiers change places in their list.
+    pub(super) fn reorder(&mut self) {
+        let addresses = self.plan.addresses.get_mut(REORDERED).expect("all have addresses");
+        addresses.reverse();
     }
 
     /// The notifier of a notification.
@@ -168,7 +189,7 @@ fn grouping(audience: Audience, receiver: &str) -> Grouping {
     let (by, wait, interval, repeat) = match audience {
         Audience::People => (labels(&["alertname", "user"]), 10, 60, 3_600),
         Audience::Editable => (labels(&["alertname"]), 5, 30, 3_600),
-        Audience::Machine if receiver == "pager" => (GroupBy::Each, 0, 5, 0),
+        Audience::Machine if receiver == REORDERED => (GroupBy::Each, 0, 5, 0),
         Audience::Machine => (labels(&[]), 0, 10, 0),
         Audience::Resend => (labels(&[]), 0, 0, 60),
     };

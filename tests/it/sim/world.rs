@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tripline::engine::{
     coordinator::{self, Effect, SourceEnd},
+    dispatch::Addresses,
     horizon::Horizon,
     limits::PREVIOUS_RULES_MAX,
     record::{PartitionName, Position},
@@ -232,6 +233,11 @@ impl World {
                     life.fenced_at = Some(now);
                 }
             }
+            Action::Reorder => {
+                self.receivers.reorder();
+                let addresses = self.receivers.plan.addresses.clone();
+                self.report(coordinator::Input::RetryNow(addresses));
+            }
             Action::Tell(pick) => self.tell(*pick, true),
             Action::Untell(pick) => self.tell(*pick, false),
             _ => unreachable!("{action:?} is not of the surroundings"),
@@ -406,7 +412,7 @@ impl World {
         self.rule_set = rule_set;
         self.report(coordinator::Input::Rules(Arc::clone(&rule_sets()[rule_set])));
         // Whoever reloads may have fixed receivers.
-        self.report(coordinator::Input::RetryNow);
+        self.report(coordinator::Input::RetryNow(Addresses::new()));
     }
 
     pub(super) fn tell(&mut self, pick: u8, is_firing: bool) {

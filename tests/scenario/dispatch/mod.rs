@@ -18,7 +18,7 @@
 //! | `ledger` | | what was written down for auditors since the last look |
 //!
 //! A receiver is `receiver NAME: AUDIENCE [by=LABEL,…|each] [wait=] [interval=] [repeat=] [spacing=]
-//! [resolved=no] [to=RECIPIENT,…] [attempt=] [failing=]`; what it does not say is what the kinds of
+//! [resolved=no] [to=RECIPIENT,…] [attempt=] [failing=] [at=ADDRESS]`; what it does not say is what the kinds of
 //! this audience usually have. Several lines of one name are several notifiers, `NAME#2` and so on; a
 //! recipient is `NAME/RECIPIENT`. A route is `route NAME [MATCHER…] [continue] [by=…] [wait=] …`,
 //! further in than the one above it; `mute=10:00-11:00` and `active=` say when it is quiet. What hides what is

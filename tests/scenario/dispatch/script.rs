@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tripline::engine::{
     dispatch::{
-        Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, InhibitRule, Matcher,
+        Address, Audience, DispatchPlan, GroupBy, Grouping, GroupingOverride, InhibitRule, Matcher,
         NotifierPlan, OutcomeReason, ReceiverPlan, Route, TimeInterval, TimeIntervals,
     },
     rule::Severity,
@@ -177,7 +177,13 @@ fn plan<'a>(lines: impl Iterator<Item = &'a str>) -> Result<DispatchPlan> {
             Some("receiver") => {
                 let name = words.next().and_then(|name| name.strip_suffix(':'));
                 let name = name.ok_or("write `receiver NAME: AUDIENCE`")?;
-                let notifier = notifier(&words.collect::<Vec<_>>())?;
+                let mut words: Vec<&str> = words.collect();
+                let is_address = |word: &&str| word.starts_with("at=");
+                if let Some(at) = words.iter().position(is_address).map(|at| words.remove(at)) {
+                    let addresses = plan.addresses.entry(name.to_owned()).or_default();
+                    addresses.push(Address::of([at]));
+                }
+                let notifier = notifier(&words)?;
                 match plan.receivers.iter_mut().find(|receiver| receiver.name == name) {
                     Some(receiver) => receiver.notifiers.push(notifier),
                     None => plan
