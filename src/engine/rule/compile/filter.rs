@@ -139,7 +139,8 @@ impl<'a> Compiler<'a> {
             *expression == Expression::Constant(false)
                 || requirements(expression, &self.builder).is_err()
         };
-        if empty(own) || !empty(&after) {
+        // A filter without a condition that can be used says nothing of what it leaves.
+        if filter.detection.conditions.is_empty() || empty(own) || !empty(&after) {
             return;
         }
         let title = format!("the filter leaves nothing of `{}`", document.header.about.title);
