@@ -188,6 +188,8 @@ struct Work<'p, S> {
     bytes_left: usize,
     /// Bytes that may still be made by closing what was cut: how much else was made must not hide them.
     closing_bytes_left: usize,
+    /// Bytes that may still be read again behind what was torn.
+    again_bytes_left: usize,
     /// Events that came out.
     events: usize,
     /// Events, control messages and dead letters that came out, silent ones too.
@@ -219,6 +221,7 @@ impl Decoder {
             items_left: limits::EVENTS_PER_RECORD_MAX,
             bytes_left: limits::UNWRAPPED_BYTES_MAX,
             closing_bytes_left: limits::UNWRAPPED_BYTES_MAX,
+            again_bytes_left: limits::UNWRAPPED_BYTES_MAX,
             events: 0,
             outcomes: 0,
         };
