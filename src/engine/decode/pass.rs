@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use super::{
-    Context, OF_ERROR_STREAM, Sink, Work, bytes, check, cri,
+    Context, OF_ERROR_STREAM, REST_NOT_READ, Sink, Work, bytes, check, cri,
     cut::{self, FILLERS},
     envelope, foreign,
     json::Json,
@@ -98,8 +98,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                 Ok(()) => {}
                 Err(Stop::TooManyEvents) => {
                     let rest = text.get(scanner.at()..).unwrap_or("");
-                    let detail = "the rest was not read";
-                    self.dead_letter(DeadLetterReason::TooManyEvents, detail, rest);
+                    self.dead_letter(DeadLetterReason::TooManyEvents, REST_NOT_READ, rest);
                     return;
                 }
                 // A broken line does not spoil the next one.
@@ -546,8 +545,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         });
         for found in &search.found {
             if self.work.items_left == 0 {
-                let detail = "the rest was not read";
-                self.dead_letter(DeadLetterReason::TooManyEvents, detail, text);
+                self.dead_letter(DeadLetterReason::TooManyEvents, REST_NOT_READ, text);
                 break;
             }
             self.work.found(found, self.context);
