@@ -79,8 +79,9 @@ pub const POINTER_BYTES_MAX: usize = 4 << 10;
 /// is wrapped further is not an event.
 pub const WRAPPERS_MAX: usize = 6;
 
-/// Bytes that undoing envelopes may make of one record, and as many that closing what was cut may: 64 MiB. What does not fit is a dead letter with
-/// reason `too_large`, or not looked at, so that the record is one with reason `not_an_event`.
+/// Bytes that undoing envelopes may make of one record, as many that closing what was cut may, and as many that are read
+/// again behind what was torn: 64 MiB. What does not fit is a dead letter with reason `too_large`, or not looked at, so
+/// that the record is one with reason `not_an_event`.
 pub const UNWRAPPED_BYTES_MAX: usize = 64 << 20;
 
 /// Lines of something else between two parts of a line that a container runtime split: 100. After so many the

@@ -303,3 +303,19 @@ fn a_line_behind_one_that_was_cut_is_read() {
         }
     }
 }
+
+#[test]
+fn what_stands_in_an_event_that_was_cut_in_front_of_a_line_is_no_event() {
+    let mut watch = Watch::new();
+    for member in 0..MEMBERS {
+        let event = event(member, FORGED, false);
+        for end in (1..event.len()).filter(|end| event.is_char_boundary(*end)) {
+            for between in ["\n", "\n\0", "\0\0"] {
+                check_none(
+                    &mut watch,
+                    format!("{}{between}{EXEC}\n{EXEC}", &event[..end]).as_bytes(),
+                );
+            }
+        }
+    }
+}

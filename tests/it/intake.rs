@@ -69,7 +69,7 @@ fn outcome(payload: &[u8]) -> String {
     outcome_at(payload, None)
 }
 
-fn outcome_at(payload: &[u8], time: Option<EventTime>) -> String {
+pub(crate) fn outcome_at(payload: &[u8], time: Option<EventTime>) -> String {
     let source = SourceText::new("rules.yaml", RULES);
     let sources = RuleSources { rules: vec![source], ..RuleSources::default() };
     let rules = Arc::new(load(&sources, &LoadOptions::default()).rules.unwrap());

@@ -63,6 +63,7 @@ mod slack;
 mod slack_limits;
 mod straight;
 mod tidy;
+mod torn;
 mod truth;
 mod upgrade;
 mod used;

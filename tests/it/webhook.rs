@@ -291,6 +291,26 @@ async fn bad_bodies_are_refused_with_a_reason_and_counted() {
 }
 
 #[tokio::test]
+async fn a_body_is_taken_with_all_that_is_in_it_or_not_at_all() {
+    let webhook = start("requests_per_second: 100000", Vec::new()).await;
+    webhook.keep_all("/");
+    let one = list("eve");
+    let lines = format!("{one}\nI0302 10:00:00.1 1 a.go:1] \"a {{\n{one}\n");
+    let many = format!("[{}]", vec!["{}"; 10_001].join(","));
+    for (body, status, why) in [
+        (lines, 200, ""),
+        (many, 413, "more than 10000 events"),
+        (one[..200].into(), 400, "not whole"),
+    ] {
+        let answer = webhook.post("/", "", body).await;
+        let (code, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert!(code == status && text.contains(why), "{code} {text}");
+    }
+    assert_eq!(webhook.troubled("too_many_events").await.0, 1);
+    assert_eq!(webhook.batches(), 1);
+}
+
+#[tokio::test]
 async fn slow_and_many_clients_keep_nobody_out() {
     let webhook = start("requests_per_second: 1", Vec::new()).await;
     webhook.keep_all("/");

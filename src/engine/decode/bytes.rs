@@ -16,7 +16,7 @@ use miniz_oxide::inflate::{
     },
 };
 
-use super::{foreign, otlp_proto, scan::Scanner};
+use super::{NOT_TO_ITS_END, foreign, otlp_proto, scan::Scanner};
 use crate::engine::dead_letter::DeadLetterReason;
 
 /// How gzip begins, and how Base64 of that begins.
@@ -223,7 +223,7 @@ fn gunzip(bytes: &[u8], bytes_left: &mut usize) -> Inside {
     while let Some(deflated) = skip_header(rest) {
         let (status, used) = inflate(deflated, 0, &mut plain, bytes_left);
         if let Err(reason) = status {
-            inside.fault = Some((reason, "gzip that cannot be read to its end".to_owned()));
+            inside.fault = Some((reason, format!("gzip that {NOT_TO_ITS_END}")));
             rest = &[];
             break;
         }
@@ -246,12 +246,12 @@ fn gunzip(bytes: &[u8], bytes_left: &mut usize) -> Inside {
 fn unzlib(bytes: &[u8], bytes_left: &mut usize) -> Option<Inside> {
     let mut plain = Vec::new();
     let (status, _) = inflate(bytes, TINFL_FLAG_PARSE_ZLIB_HEADER, &mut plain, bytes_left);
-    let detail = "zlib that cannot be read to its end".to_owned();
+    let detail = || format!("zlib that {NOT_TO_ITS_END}");
     let fault = match status {
         // Text that happens to begin so.
         Err(DeadLetterReason::NotJson) => return None,
         Err(_) if plain.is_empty() => return None,
-        Err(reason) => Some((reason, detail)),
+        Err(reason) => Some((reason, detail())),
         Ok(()) => None,
     };
     Some(Inside { name: "zlib", parts: vec![plain], fault })

@@ -91,25 +91,80 @@ pub(super) fn repair(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// Bytes in which the next line is looked for as a value: 64 KiB.
-const TORN_BYTES_MAX: usize = 64 << 10;
+/// What may stand between documents: byte order marks of files that were put together, record separators,
+/// zeros that a log that was cut left.
+pub(super) const FILLERS: [char; 3] = ['\u{feff}', '\u{1e}', '\0'];
 
-/// Where the next line begins behind an event that was not written to its end, on the same line: where reading it
-/// stopped, at once or behind the quote that ended a text of it; or as a value of it. A value below one of its
-/// bodies is whatever a client sent.
-pub(super) fn torn_at(text: &str, open: usize, at: usize) -> Option<usize> {
+/// Bytes of a line by which the next one is known to be of the same kind: 256. Its first key is within them.
+const HEAD_BYTES_MAX: usize = 256;
+
+/// A document that was not written to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Torn {
+    /// Where what there is of it ends.
+    pub(super) end: usize,
+    /// Where the next one begins.
+    pub(super) next: usize,
+}
+
+/// Whether, and where, a document that begins at `open` was not written to its end, if reading it stopped at `at` and
+/// another one begins before the next line does. Those are:
+/// - a line that begins as this one did, and was read as a value of it: whoever writes one a line writes no line breaks
+///   within;
+/// - an event on the same line as a value of it, unless below one of its bodies: that is whatever a client sent;
+/// - what stands behind zeros, which no JSON has within;
+/// - an event where reading stopped, at once or behind the quote that ended a text of this one.
+///
+/// `bytes_left`: how much may still be read again. Values may be nested as often as a record is long, and with each of
+/// them all that is behind it would be.
+pub(super) fn torn(text: &str, open: usize, at: usize, bytes_left: &mut usize) -> Option<Torn> {
     let begins = |start: usize| {
         text.as_bytes().get(start..).is_some_and(|text| text.starts_with(AUDIT_EVENT))
     };
-    let is_torn = |start: &usize| *start > open && begins(*start);
-    let as_value = || {
-        let next = text.as_bytes().get(open + 1..at).filter(|_| begins(open))?;
-        // Values may be nested as often as a record is long, and each would be read again.
-        let next = Some(next).filter(|next| next.len() < TORN_BYTES_MAX)?;
-        let next = open + 1 + memchr::memmem::find(next, AUDIT_EVENT)?;
-        (!goes_on_in_body(text.get(open..next)?)).then_some(next)
+    let mut may_read_again = |start: usize| {
+        let left = bytes_left.checked_sub(at - start);
+        *bytes_left = left.unwrap_or(*bytes_left);
+        left.is_some()
     };
-    as_value().or_else(|| [at, at.saturating_sub(2)].into_iter().find(is_torn))
+    let read = text.get(open..at)?;
+    let as_line = || {
+        let end = open + memchr::memchr(b'\n', read.as_bytes())?;
+        let next = behind_fillers(text, end + 1);
+        let head = read.as_bytes().get(..HEAD_BYTES_MAX.min(end - open))?;
+        let head = head.get(..=memchr::memchr(b':', head)?)?;
+        let is_alike = text.as_bytes().get(next..)?.starts_with(head);
+        is_alike.then_some(Torn { end, next })
+    };
+    if let Some(torn) = as_line().filter(|torn| may_read_again(torn.end)) {
+        return Some(torn);
+    }
+    let as_value = || {
+        let read = read.get(1..).filter(|_| begins(open))?;
+        let next = open + 1 + memchr::memmem::find(read.as_bytes(), AUDIT_EVENT)?;
+        Some(Torn { end: next, next })
+    };
+    if let Some(torn) = as_value()
+        && may_read_again(open)
+        && !goes_on_in_body(text.get(open..torn.next)?)
+    {
+        return Some(torn);
+    }
+    // A word, a number or an escape may be torn itself.
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '\\');
+    let rest = text.get(at..)?.trim_start_matches(is_word);
+    if rest.starts_with('\0') {
+        let end = text.len() - rest.len();
+        return Some(Torn { end, next: behind_fillers(text, end) });
+    }
+    let next =
+        [at, at.saturating_sub(2)].into_iter().find(|start| *start > open && begins(*start))?;
+    Some(Torn { end: next, next })
+}
+
+/// Where something stands that is no filler, from `at` on.
+fn behind_fillers(text: &str, at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or("");
+    text.len() - rest.trim_start_matches(FILLERS).len()
 }
 
 /// Whether a text that begins an event, and is JSON as far as it goes, goes on below one of its bodies.

@@ -48,6 +48,7 @@ pub use envelope::{DECODERS, Envelope};
 use json::Json;
 use pass::Pass;
 use projection::Projection;
+pub use promise::begins_event;
 use promise::is_promising;
 use scan::Closings;
 use search::{Around, Content, Found, Members, Search};
@@ -60,6 +61,12 @@ use super::{
     limits,
     time::EventTime,
 };
+
+/// What is said of a record with more events than are read of one.
+pub const REST_NOT_READ: &str = "the rest was not read";
+
+/// What is said of compressed bytes that break off, are damaged, or are too many.
+pub const NOT_TO_ITS_END: &str = "cannot be read to its end";
 
 /// Why an event on standard error is none.
 const OF_ERROR_STREAM: &str = "a line of standard error, where no API server writes events";
@@ -188,6 +195,8 @@ struct Work<'p, S> {
     bytes_left: usize,
     /// Bytes that may still be made by closing what was cut: how much else was made must not hide them.
     closing_bytes_left: usize,
+    /// Bytes that may still be read again behind what was torn.
+    again_bytes_left: usize,
     /// Events that came out.
     events: usize,
     /// Events, control messages and dead letters that came out, silent ones too.
@@ -219,6 +228,7 @@ impl Decoder {
             items_left: limits::EVENTS_PER_RECORD_MAX,
             bytes_left: limits::UNWRAPPED_BYTES_MAX,
             closing_bytes_left: limits::UNWRAPPED_BYTES_MAX,
+            again_bytes_left: limits::UNWRAPPED_BYTES_MAX,
             events: 0,
             outcomes: 0,
         };

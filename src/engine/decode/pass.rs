@@ -3,7 +3,9 @@
 use std::{borrow::Cow, ops::Range};
 
 use super::{
-    Context, OF_ERROR_STREAM, Sink, Work, bytes, check, cri, cut, envelope, foreign,
+    Context, OF_ERROR_STREAM, REST_NOT_READ, Sink, Work, bytes, check, cri,
+    cut::{self, FILLERS},
+    envelope, foreign,
     json::Json,
     lead, patch,
     projection::{NodeId, Projection, next_item, next_member},
@@ -47,10 +49,6 @@ impl From<Fault> for Stop {
         Stop::Fault(fault)
     }
 }
-
-/// What may stand between documents: byte order marks of files that were put together, record separators,
-/// zeros that a log that was cut left.
-const FILLERS: [char; 3] = ['\u{feff}', '\u{1e}', '\0'];
 
 /// What may stand at the end of a line behind an event, of the text around it.
 const CLOSERS: [char; 5] = [',', ';', '\'', '"', ')'];
@@ -100,8 +98,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
                 Ok(()) => {}
                 Err(Stop::TooManyEvents) => {
                     let rest = text.get(scanner.at()..).unwrap_or("");
-                    let detail = "the rest was not read";
-                    self.dead_letter(DeadLetterReason::TooManyEvents, detail, rest);
+                    self.dead_letter(DeadLetterReason::TooManyEvents, REST_NOT_READ, rest);
                     return;
                 }
                 // A broken line does not spoil the next one.
@@ -548,8 +545,7 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
         });
         for found in &search.found {
             if self.work.items_left == 0 {
-                let detail = "the rest was not read";
-                self.dead_letter(DeadLetterReason::TooManyEvents, detail, text);
+                self.dead_letter(DeadLetterReason::TooManyEvents, REST_NOT_READ, text);
                 break;
             }
             self.work.found(found, self.context);
@@ -560,19 +556,23 @@ impl<'w, 'p, 'a, S: Sink> Pass<'w, 'p, 'a, S> {
     /// A document that is no JSON: what stands before a cut is decoded, the rest is a dead letter.
     fn broken(&mut self, fault: Fault, scanner: &mut Scanner<'a>) {
         let (text, mut at) = (self.text, scanner.at());
-        if text.get(..at).is_some_and(|before| before.ends_with('\n')) && scanner.peek() == b'{' {
+        let before = text.get(..at).unwrap_or("").trim_end_matches(FILLERS);
+        let behind = text.get(at..).unwrap_or("").trim_start_matches(FILLERS);
+        let has_fillers = behind.len() < text.len() - at;
+        if before.ends_with('\n') && (has_fillers || behind.starts_with('{')) {
             // What was cut between two members is looked for on the next line, which is no part of it.
-            at -= 1;
+            at = before.len() - 1;
         }
-        let line_end = self.line_end(at);
         // Whoever could not write a line to its end, since the disk was full, goes on behind it.
-        let next = self.open.and_then(|open| cut::torn_at(text, open, at));
-        let end = next.unwrap_or_else(|| fresh_start(text, line_end));
-        let line_end = next.unwrap_or(line_end);
+        let bytes_left = &mut self.work.again_bytes_left;
+        let torn = self.open.and_then(|open| cut::torn(text, open, at, bytes_left));
+        at = torn.map_or(at, |torn| torn.end.min(at));
+        let line_end = torn.map_or_else(|| self.line_end(at), |torn| torn.end);
+        let end = torn.map_or_else(|| fresh_start(text, line_end), |torn| torn.next);
         let part = text.get(self.part_start..end).unwrap_or("");
         let line = text.get(..line_end).unwrap_or("");
         let mark = cut::mark_in(line).filter(|mark| *mark > self.part_start);
-        let is_cut = next.is_some()
+        let is_cut = torn.is_some()
             || mark.is_some()
             || cut::is_cut(fault, text.get(at..line_end).unwrap_or(""));
         let open = self.open.take().filter(|_| is_cut);

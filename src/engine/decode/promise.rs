@@ -25,3 +25,8 @@ const PROMISES: [&str; 13] = [
 pub(super) fn is_promising(text: &str) -> bool {
     PROMISES.iter().any(|key| memchr::memmem::find(text.as_bytes(), key.as_bytes()).is_some())
 }
+
+/// Whether a line begins as an API server begins an event.
+pub fn begins_event(line: &[u8]) -> bool {
+    line.starts_with(AUDIT_EVENT)
+}

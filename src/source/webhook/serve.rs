@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     WebhookSettings,
-    body::Judge,
+    body::{Judge, Unfit},
     intake::{Intake, Troubles},
 };
 use crate::{
@@ -223,8 +223,14 @@ impl App {
 
     /// Hands a body to the pipeline and waits until what it caused is durable.
     async fn take_body(&self, route: usize, body: &[u8]) -> Result<(), Refused> {
-        if let Some(why) = self.judge.refuses(body) {
-            return Err(Refused::new("no_events", StatusCode::BAD_REQUEST, why));
+        match self.judge.refuses(body) {
+            Some(Unfit::NoEvents(why)) => {
+                return Err(Refused::new("no_events", StatusCode::BAD_REQUEST, why));
+            }
+            Some(Unfit::TooMany(why)) => {
+                return Err(Refused::new("too_many_events", StatusCode::PAYLOAD_TOO_LARGE, why));
+            }
+            None => {}
         }
         let room = async {
             loop {

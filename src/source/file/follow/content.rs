@@ -13,12 +13,15 @@ use serde::{Deserialize, Serialize};
 use super::super::decompress::{Counted, decompress, is_plain};
 use crate::engine::digest::Digest;
 
-/// Bytes of its first line by which a content is known: 4 KiB. Those of an audit event hold its id and
-/// its time to the microsecond.
+/// Bytes of its first line by which a content is known: 4 KiB. What begins in another way is another content;
+/// what begins alike need not be the same: files may have headers, and who sends a long request chooses as much.
 const PRINT_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes in front of the position by which it is known: 1 KiB.
 pub(super) const TAIL_BYTES: usize = 1 << 10;
+
+/// Bytes that are read at once to find the end of a compressed file: 64 KiB.
+const END_BYTES: usize = 64 << 10;
 
 /// Which file of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +59,20 @@ pub(super) struct Print {
     /// Bytes that were looked at.
     length: u32,
     hash: [u8; 16],
+}
+
+impl Print {
+    /// Where the bytes end that were looked at.
+    pub(super) fn end(&self) -> u64 {
+        self.hole + u64::from(self.length)
+    }
+}
+
+/// How a content ends, as far as it was written.
+pub(super) struct End {
+    pub(super) bytes: u64,
+    /// What stands in front of its end.
+    tail: Vec<u8>,
 }
 
 /// An open file, whose content may be compressed.
@@ -207,6 +224,46 @@ impl Opened {
         let mut tail = vec![0; usize::try_from(length).unwrap_or(0)];
         let count = self.read_full(&mut tail, offset - length)?;
         Ok((count == tail.len()).then_some(tail))
+    }
+
+    /// Whether the content goes on behind `offset`.
+    pub(super) fn goes_on(&mut self, offset: u64) -> io::Result<bool> {
+        Ok(self.read_full(&mut [0], offset)? > 0)
+    }
+
+    /// How the content ends. That of a compressed file costs reading it.
+    pub(super) fn end(&mut self) -> io::Result<End> {
+        let mut bytes = self.file.metadata()?.len();
+        if self.is_packed() {
+            let mut buffer = vec![0; END_BYTES];
+            bytes = 0;
+            loop {
+                match self.read_full(&mut buffer, bytes)? {
+                    0 => break,
+                    count => bytes += count as u64,
+                }
+            }
+        }
+        Ok(End { bytes, tail: self.tail(bytes)?.unwrap_or_default() })
+    }
+
+    /// Whether the content has all that `other` has, which begins alike and ends so: what stands behind the
+    /// first line is compared, and what stands in front of the end.
+    pub(super) fn has_all_of(
+        &mut self,
+        other: &mut Opened,
+        print: &Print,
+        end: &End,
+    ) -> io::Result<bool> {
+        let behind = usize::try_from(end.bytes.saturating_sub(print.end())).unwrap_or(usize::MAX);
+        let (mut own, mut its) = ([0; TAIL_BYTES], [0; TAIL_BYTES]);
+        let length = behind.min(TAIL_BYTES);
+        let (own, its) = (own.get_mut(..length), its.get_mut(..length));
+        let (Some(own), Some(its)) = (own, its) else { return Ok(false) };
+        let counts = (self.read_full(own, print.end())?, other.read_full(its, print.end())?);
+        Ok(counts == (length, length)
+            && own == its
+            && self.tail(end.bytes)?.is_some_and(|tail| tail == end.tail))
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     super::glob::{is_pattern, matching},
-    content::{FileId, Opened, Print, Stamp, digest_of, kind_of},
+    content::{End, FileId, Opened, Print, Stamp, digest_of, kind_of},
     family::log_of,
     note::{self, ContentNote, LogNote, Note},
     reading::{Content, Filled, Place, Target},
@@ -84,7 +84,8 @@ struct Found {
 struct CopiedFile {
     stamp: Stamp,
     content: u64,
-    is_packed: bool,
+    /// Bytes of what is in it.
+    bytes: u64,
 }
 
 struct Log {
@@ -257,10 +258,11 @@ impl Follower {
                 }
                 Place::Done => {
                     let stamp = content.note.done;
-                    let is_same = |stamp: &Stamp| {
-                        paths.get(&stamp.file).is_some_and(|found| found.stamp == *stamp)
-                    };
-                    taken.extend(stamp.filter(is_same).map(|stamp| stamp.file));
+                    let same = stamp.and_then(|stamp| paths.get(&stamp.file));
+                    if let Some(found) = same.filter(|found| Some(found.stamp) == stamp) {
+                        content.path.clone_from(&found.path);
+                        taken.insert(found.stamp.file);
+                    }
                 }
                 Place::Lost(_) => {}
             }
@@ -277,6 +279,7 @@ impl Follower {
         };
         for content in self.contents.values_mut().rev().filter(|content| is_own(content)) {
             if content.note.done == Some(found.stamp) {
+                content.path.clone_from(&found.path);
                 content.finish(Some(found.stamp));
                 return true;
             }
@@ -302,11 +305,9 @@ impl Follower {
         if let Some(copy) = self.copies.get(&found.stamp.file)
             && copy.stamp == found.stamp
             && let Some(content) = self.contents.get(&copy.content)
+            && (copy.bytes <= content.note.offset || content.has_place())
         {
-            let was_read = !copy.is_packed && copy.stamp.bytes <= content.note.offset;
-            if was_read || content.has_place() {
-                return Ok(());
-            }
+            return Ok(());
         }
         let is_ours = self.logs.get(&found.log).is_some_and(|log| found.stamp.written >= log.since);
         let is_new = found.is_named || is_ours;
@@ -317,28 +318,27 @@ impl Follower {
         let mut file = Opened::open(&found.path)?;
         let is_still = now - found.stamp.written > STILL && Path::new(&found.log) != found.path;
         let Some(print) = file.print(is_still)? else { return Ok(()) };
-        for (number, content) in self.contents.iter_mut().rev() {
-            if content.note.print != print {
-                continue;
-            }
-            match file.tail(content.note.offset)? {
-                Some(tail) if digest_of(&tail) == content.note.tail => {
-                    if content.has_place() {
-                        let (stamp, is_packed) = (found.stamp, file.is_packed());
-                        let copy = CopiedFile { stamp, content: *number, is_packed };
-                        self.copies.insert(stamp.file, copy);
-                    } else {
-                        content.put(file, found.path.clone(), tail);
-                    }
-                    return Ok(());
-                }
-                None if is_beginning(&mut file, found.stamp, content)? => {
-                    let copy =
-                        CopiedFile { stamp: found.stamp, content: *number, is_packed: false };
+        let alike = self.contents.iter().filter(|(_, content)| content.note.print == print);
+        let mut alike: Vec<(u64, u64)> =
+            alike.map(|(number, content)| (content.note.offset, *number)).collect();
+        // The more was read of a content, the more surely it is the same.
+        alike.sort_unstable();
+        let mut end = None;
+        for (_, number) in alike.into_iter().rev() {
+            let Some(content) = self.contents.get_mut(&number) else { continue };
+            match kin_of(&mut file, &mut end, found, is_new, content)? {
+                Kin::Copy { bytes } => {
+                    let copy = CopiedFile { stamp: found.stamp, content: number, bytes };
                     self.copies.insert(found.stamp.file, copy);
                     return Ok(());
                 }
-                _ => {}
+                Kin::Same { tail } => {
+                    content.put(file, found.path.clone(), tail);
+                    // They were compared with the file in which it lay.
+                    self.copies.retain(|_, copy| copy.content != number);
+                    return Ok(());
+                }
+                Kin::None => {}
             }
         }
         if is_new {
@@ -551,13 +551,55 @@ impl Follower {
     }
 }
 
-/// Whether a file that is shorter than what was read of a content is a beginning of it: a copy that is
-/// being made, or was made before the last lines came. Only the content's own file can tell.
-fn is_beginning(file: &mut Opened, stamp: Stamp, content: &mut Content) -> io::Result<bool> {
-    let Place::Open(own) = &mut content.place else { return Ok(false) };
-    if file.is_packed() || own.is_packed() {
-        return Ok(false);
+/// What a file is to a content that begins alike.
+enum Kin {
+    /// It holds so many bytes, all of which the content has.
+    Copy {
+        bytes: u64,
+    },
+    /// The content lies in it, and is to be read on in it; `tail` stands in front of that.
+    Same {
+        tail: Vec<u8>,
+    },
+    None,
+}
+
+/// What a file is to a content that begins alike. That a file has what stands in front of where the content was
+/// read to does not make it a copy, as that may be no more than a header: it must hold nothing else. `end` is how
+/// it ends, once that was looked for.
+fn kin_of(
+    file: &mut Opened,
+    end: &mut Option<End>,
+    found: &Found,
+    is_new: bool,
+    content: &mut Content,
+) -> io::Result<Kin> {
+    if content.has_place() {
+        if !is_new {
+            return Ok(Kin::None);
+        }
+        let end = match end {
+            Some(end) => end,
+            None => match file.end() {
+                Ok(found) => end.insert(found),
+                // What can be read of a broken file is read, and why not more is said then.
+                Err(_) => return Ok(Kin::None),
+            },
+        };
+        match content.has_all_of(file, end)? {
+            Some(true) => return Ok(Kin::Copy { bytes: end.bytes }),
+            Some(false) => return Ok(Kin::None),
+            None => {}
+        }
     }
-    let tail = file.tail(stamp.bytes)?;
-    Ok(tail.is_some() && own.tail(stamp.bytes)? == tail)
+    let ContentNote { log, offset, print, .. } = &content.note;
+    if *offset <= print.end() && *log != found.log {
+        return Ok(Kin::None);
+    }
+    let tail = file.tail(*offset)?.filter(|tail| digest_of(tail) == content.note.tail);
+    let Some(tail) = tail else { return Ok(Kin::None) };
+    if matches!(content.place, Place::Done) && !file.goes_on(*offset)? {
+        return Ok(Kin::Copy { bytes: *offset });
+    }
+    Ok(Kin::Same { tail })
 }

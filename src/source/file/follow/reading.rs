@@ -4,7 +4,7 @@ use std::{io, mem, path::PathBuf, sync::Arc};
 
 use super::{
     super::lines::trim,
-    content::{Opened, Stamp, TAIL_BYTES, digest_of},
+    content::{End, Opened, Stamp, TAIL_BYTES, digest_of},
     note::ContentNote,
 };
 use crate::{
@@ -171,6 +171,28 @@ impl Content {
         Ok(stamp.bytes >= read_to
             && file.begins_with(&self.note.print)?
             && file.tail(self.note.offset)?.is_some_and(|tail| tail == self.tail))
+    }
+
+    /// Whether all of another file, which begins alike and ends so, lies in its own file, too. `None`: that is not
+    /// there, or holds it no more.
+    pub(super) fn has_all_of(&mut self, other: &mut Opened, end: &End) -> io::Result<Option<bool>> {
+        if matches!(self.place, Place::Open(_)) && !self.holds()? {
+            return Ok(None);
+        }
+        let mut again;
+        let own = match &mut self.place {
+            Place::Open(own) => own,
+            Place::Done => {
+                let Ok(found) = Opened::open(&self.path) else { return Ok(None) };
+                if Some(found.stamp()?.0) != self.note.done {
+                    return Ok(None);
+                }
+                again = found;
+                &mut again
+            }
+            Place::Lost(_) => return Ok(None),
+        };
+        own.has_all_of(other, &self.note.print, end).map(Some)
     }
 
     /// Adds lines to the batch until it is full or there are no more.

@@ -368,6 +368,70 @@ fn an_endless_line_is_one_record_over_a_restart_too() {
     assert_eq!(lengths, [("audit.log", whole), ("audit.log", 4), ("other.log", 5)]);
 }
 
+#[test]
+fn logs_that_begin_alike_are_read_all_the_same() {
+    for header in ["# audit log of cp-1\n".to_owned(), "\n".to_owned(), "x".repeat(9_000) + "\n"] {
+        let line = header.trim_end();
+        let lines = |w: &mut Watcher| -> Vec<String> {
+            let lines = w.take().into_iter();
+            lines.filter(|text| text != line).collect()
+        };
+        let mut w = Watcher::new(&["*.log"]);
+        // Several at once.
+        for log in ["a", "b", "c"] {
+            w.append(&format!("{log}.log"), &format!("{header}{log}1\n{log}2\n"));
+        }
+        assert_eq!(lines(&mut w), ["a1", "a2", "b1", "b2", "c1", "c2"]);
+        // One that is new, before anything else came than its first line, and rotated then.
+        w.append("d.log", &header);
+        assert!(lines(&mut w).is_empty());
+        w.rename("d.log", "d.log.1");
+        w.append("d.log", &format!("{header}d1\n"));
+        assert_eq!(lines(&mut w), ["d1"]);
+        w.rename("d.log.1", "d.log.8");
+        w.rename("d.log", "d.log.1");
+        w.append("d.log", &header);
+        assert!(lines(&mut w).is_empty());
+        w.append("d.log", "d2\n");
+        assert_eq!(lines(&mut w), ["d2"]);
+        // Rotated while nobody looks, compressed, copied and cut.
+        w.checkpoint();
+        w.append("d.log", "d3\n");
+        for (number, generation) in ["e", "f", "g"].into_iter().enumerate() {
+            w.rename("d.log", &format!("d.log.{}", 7 - number));
+            w.append("d.log", &format!("{header}{generation}1\n{generation}2\n"));
+        }
+        w.compress("d.log.6");
+        w.copy_and_cut("d.log", "d.log.4");
+        w.append("d.log", &format!("{header}h1\n"));
+        w.restart();
+        w.settle();
+        let mut seen = lines(&mut w);
+        seen.sort();
+        assert_eq!(seen, ["d3", "e1", "e2", "f1", "f2", "g1", "g2", "h1"], "{header:.30}");
+        assert_eq!(w.losses, []);
+    }
+}
+
+#[test]
+fn a_copy_of_a_log_that_begins_like_others_is_read_once() {
+    let mut w = Watcher::new(&["audit.log"]);
+    w.append("audit.log", "# header\n");
+    w.look();
+    w.append("audit.log", "a1\na2\n");
+    // The copy is there before the log is read on, and the log is cut later.
+    fs::copy(w.path("audit.log"), w.path("audit.log.1")).unwrap();
+    assert_eq!(w.take()[1..], ["a1", "a2"]);
+    w.append("audit.log", "a3\n");
+    w.copy_and_cut("audit.log", "audit.log.1");
+    w.append("audit.log", "# header\nb1\n");
+    assert_eq!(w.take(), ["a3", "# header", "b1"]);
+    w.compress("audit.log.1");
+    w.settle();
+    assert_eq!(w.take(), Vec::<String>::new());
+    assert_eq!(w.losses, []);
+}
+
 /// Something that happens to a log.
 #[derive(Clone, Debug)]
 enum Step {
@@ -402,6 +466,8 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Writer {
     lines: usize,
+    /// With what every file begins.
+    header: &'static str,
     is_half: bool,
     /// Rotated files, the latest first, and whether they are compressed.
     rotated: Vec<bool>,
@@ -409,10 +475,20 @@ struct Writer {
 
 impl Writer {
     fn write(&mut self, w: &Watcher, count: u8) {
+        self.begin(w);
         for _ in 0..count {
             let start = if std::mem::take(&mut self.is_half) { "" } else { "{\"auditID\":" };
             w.append("audit.log", &format!("{start}\"{}\"}}\n", self.lines));
             self.lines += 1;
+        }
+    }
+
+    /// Whoever makes a new file writes its header first.
+    fn begin(&self, w: &Watcher) {
+        if !self.header.is_empty()
+            && !fs::metadata(w.path("audit.log")).is_ok_and(|file| file.len() > 0)
+        {
+            w.append("audit.log", self.header);
         }
     }
 
@@ -432,6 +508,7 @@ impl Writer {
             Step::Lines(count) => self.write(w, *count),
             Step::Half => {
                 if !std::mem::replace(&mut self.is_half, true) {
+                    self.begin(w);
                     w.append("audit.log", "{\"auditID\":");
                 }
             }
@@ -487,9 +564,12 @@ proptest! {
     /// Every line exactly once, whatever is done to the log, and whenever the process ends. The log is
     /// seen once before it is rotated: what was rotated before is not asked for.
     #[test]
-    fn every_line_is_read_once(steps in prop::collection::vec(step(), 1..40)) {
+    fn every_line_is_read_once(
+        steps in prop::collection::vec(step(), 1..40),
+        header in prop::sample::select(vec!["", "# audit log\n"]),
+    ) {
         let mut w = Watcher::new(&["audit.log"]);
-        let mut writer = Writer::default();
+        let mut writer = Writer { header, ..Writer::default() };
         writer.write(&w, 1);
         w.look();
         w.checkpoint();
@@ -501,6 +581,7 @@ proptest! {
         }
         w.settle();
         let mut seen: Vec<String> = w.seen.iter().map(|(_, text)| text.clone()).collect();
+        seen.retain(|text| text != header.trim_end() || text.is_empty());
         seen.sort();
         let mut expected: Vec<String> =
             (0..writer.lines).map(|line| format!("{{\"auditID\":\"{line}\"}}")).collect();
