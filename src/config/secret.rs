@@ -36,7 +36,8 @@ impl SecretReader {
         SecretReader { environment: environment.iter().cloned().collect() }
     }
 
-    /// Reads a secret. A file loses one line break at its end.
+    /// Reads a secret. A file loses one line break at its end. White space alone is no secret: whoever takes it off
+    /// the ends of what a client sends would let everybody in.
     ///
     /// # Errors
     /// Why there is none, for people; never any part of a secret.
@@ -45,7 +46,9 @@ impl SecretReader {
             SecretRef::Inline(text) => Ok(text.clone()),
             SecretRef::Env(name) => match self.environment.get(name).map(String::as_str) {
                 None => Err(format!("environment variable {name} is not set")),
-                Some("") => Err(format!("environment variable {name} is empty")),
+                Some(text) if text.trim().is_empty() => {
+                    Err(format!("environment variable {name} is empty"))
+                }
                 Some(text) => Ok(text.to_owned()),
             },
             SecretRef::File(path) => {
@@ -62,7 +65,7 @@ fn read_file(path: &Path) -> Result<String, String> {
     let text = text.trim_start_matches('\u{feff}');
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
-    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+    if text.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// Whether the value of a key must not be shown. `password_file` and `password_env` name a place, so
@@ -179,12 +182,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("good"), "hunter2\n").unwrap();
         fs::write(directory.path().join("empty"), "\n").unwrap();
+        fs::write(directory.path().join("blank"), " \t\n\n").unwrap();
         fs::write(directory.path().join("binary"), [0xff, 0xfe]).unwrap();
         fs::write(directory.path().join("huge"), vec![b'x'; 70_000]).unwrap();
         let made = std::process::Command::new("mkfifo").arg(directory.path().join("pipe")).status();
         assert!(made.unwrap().success());
-        let environment =
-            [("TOKEN".to_owned(), "t".to_owned()), ("NONE".to_owned(), String::new())];
+        let environment = [("TOKEN", "t"), ("NONE", ""), ("BLANK", " \n")]
+            .map(|(name, text)| (name.to_owned(), text.to_owned()));
         let reader = SecretReader::new(&environment);
         let read = |secret| reader.read(&secret);
         assert_eq!(read(SecretRef::Inline("x".to_owned())).as_deref(), Ok("x"));
@@ -194,7 +198,9 @@ mod tests {
         for (secret, why) in [
             (SecretRef::Env("NONE".to_owned()), "is empty"),
             (SecretRef::Env("GONE".to_owned()), "is not set"),
+            (SecretRef::Env("BLANK".to_owned()), "is empty"),
             (file("empty"), "it is empty"),
+            (file("blank"), "it is empty"),
             (file("binary"), "not UTF-8"),
             (file("huge"), "more than 65536 bytes"),
             (file("gone"), "No such file"),

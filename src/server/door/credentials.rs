@@ -123,6 +123,8 @@ impl Secrets {
     fn of(config: &AuthConfig, found: &[Result<String, String>]) -> Result<Secrets, String> {
         let mut found = found.iter();
         let mut next = |path: String| match found.next() {
+            // Nobody is let in by nothing.
+            Some(Ok(text)) if text.trim().is_empty() => Err(format!("{path}: it is empty")),
             Some(Ok(text)) => Ok(text.trim().to_owned()),
             Some(Err(why)) => Err(format!("{path}: {why}")),
             None => Err(format!("{path} was not read")),
