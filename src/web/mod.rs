@@ -36,6 +36,15 @@ use crate::{
 /// Reads a secret as it is now; kept, so that a rotated one is seen.
 pub type SecretSource = Arc<dyn Fn(&SecretRef) -> Result<String, String> + Send + Sync>;
 
+/// A secret without the white space around it.
+///
+/// # Errors
+/// If nothing is left: nobody is let in who knows nothing.
+pub fn bare(secret: String) -> Result<String, String> {
+    let bare = secret.trim();
+    if bare.is_empty() { Err("it is empty".to_owned()) } else { Ok(bare.to_owned()) }
+}
+
 /// What files and secrets hold, by name, to see whether they have changed.
 type Content = BTreeMap<&'static str, Result<String, String>>;
 

@@ -1,6 +1,6 @@
 //! Mail: what a server's answers mean, whatever they look like, and how it is encrypted.
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{fs, sync::Arc};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader},
@@ -17,6 +17,7 @@ use tripline::{
 };
 
 use crate::{
+    certificates::sign,
     contract_notify::{EVIL, alert, build, notification, one_alert, to, told},
     fake_receivers::FakeSmtp,
 };
@@ -131,28 +132,6 @@ async fn a_recipient_at_whom_the_server_hangs_holds_up_nobody() {
     assert_eq!(smtp.recipients(), [BOB]);
 }
 
-/// Two authorities, and a certificate of the first for this machine.
-fn certificates(directory: &Path) {
-    let openssl = |arguments: &str| {
-        let output =
-            Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output();
-        let output = output.expect("the openssl command is installed");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "openssl {arguments}: {errors}");
-    };
-    fs::write(directory.join("san.cnf"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    for ca in ["ca", "other"] {
-        openssl(&format!(
-            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={ca} -keyout {ca}.key -out {ca}.pem"
-        ));
-    }
-    openssl("req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr");
-    openssl(
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san.cnf \
-         -out server.pem",
-    );
-}
-
 /// Answers what a client says until it hangs up, and notes that, but for mails. Whether to encrypt now.
 async fn answer(
     stream: &mut BufReader<impl AsyncRead + AsyncWrite + Unpin>,
@@ -226,7 +205,7 @@ async fn what_is_told_before_encryption_counts_no_longer() {
     ];
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);
-    certificates(directory.path());
+    sign(directory.path(), &[("ca", "server"), ("other", "stranger")]);
     let chain = tls::certificates(&fs::read(file("server.pem")).unwrap()).unwrap();
     let key = fs::read(file("server.key")).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(tls::server(chain, &key, None).unwrap()));

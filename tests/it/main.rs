@@ -18,6 +18,8 @@ mod api;
 mod backtest;
 mod backtest_reports;
 mod binary;
+#[path = "../e2e/harness/certificates.rs"]
+mod certificates;
 mod cli;
 mod cli_tools;
 mod compose;

@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -28,7 +27,10 @@ use tripline::{
     web::SecretSource,
 };
 
-use crate::running::{Running as Process, event, pause};
+use crate::{
+    certificates::sign,
+    running::{Running as Process, event, pause},
+};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -356,40 +358,11 @@ async fn slow_and_many_clients_keep_nobody_out() {
     assert_eq!(webhook.batches(), 1);
 }
 
-fn openssl(directory: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output();
-    let output = output.expect("the openssl command is installed");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "openssl {arguments}: {errors}");
-}
-
 #[tokio::test]
 async fn client_certificates_open_the_door() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    fs::write(dir.path().join("san.cnf"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    for (ca, name) in [("ca", "server"), ("ca", "client"), ("other", "stranger")] {
-        if !dir.path().join(format!("{ca}.pem")).exists() {
-            openssl(
-                dir.path(),
-                &format!(
-                    "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={ca} -keyout {ca}.key -out {ca}.pem"
-                ),
-            );
-        }
-        openssl(
-            dir.path(),
-            &format!(
-                "req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
-            ),
-        );
-        openssl(
-            dir.path(),
-            &format!(
-                "x509 -req -in {name}.csr -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -days 2 -extfile san.cnf -out {name}.pem"
-            ),
-        );
-    }
+    sign(dir.path(), &[("ca", "server"), ("ca", "client"), ("other", "stranger")]);
     let section = format!(
         "tls: {{cert_file: {}, key_file: {}, client_ca_file: {}}}",
         path("server.pem"),

@@ -246,12 +246,11 @@ fn gunzip(bytes: &[u8], bytes_left: &mut usize) -> Inside {
 fn unzlib(bytes: &[u8], bytes_left: &mut usize) -> Option<Inside> {
     let mut plain = Vec::new();
     let (status, _) = inflate(bytes, TINFL_FLAG_PARSE_ZLIB_HEADER, &mut plain, bytes_left);
-    let detail = || format!("zlib that {NOT_TO_ITS_END}");
     let fault = match status {
         // Text that happens to begin so.
         Err(DeadLetterReason::NotJson) => return None,
         Err(_) if plain.is_empty() => return None,
-        Err(reason) => Some((reason, detail())),
+        Err(reason) => Some((reason, format!("zlib that {NOT_TO_ITS_END}"))),
         Ok(()) => None,
     };
     Some(Inside { name: "zlib", parts: vec![plain], fault })

@@ -7,7 +7,7 @@
 
 use super::{
     bytes,
-    promise::{AUDIT_EVENT, is_promising},
+    promise::{AUDIT_EVENT, begins_event, is_promising},
     scan::Fault,
 };
 
@@ -118,9 +118,7 @@ pub(super) struct Torn {
 /// `bytes_left`: how much may still be read again. Values may be nested as often as a record is long, and with each of
 /// them all that is behind it would be.
 pub(super) fn torn(text: &str, open: usize, at: usize, bytes_left: &mut usize) -> Option<Torn> {
-    let begins = |start: usize| {
-        text.as_bytes().get(start..).is_some_and(|text| text.starts_with(AUDIT_EVENT))
-    };
+    let begins = |start: usize| text.as_bytes().get(start..).is_some_and(begins_event);
     let mut may_read_again = |start: usize| {
         let left = bytes_left.checked_sub(at - start);
         *bytes_left = left.unwrap_or(*bytes_left);

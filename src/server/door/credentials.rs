@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::Role;
 use crate::{
     engine::ledger::Hash,
-    web::{AuthConfig, SecretSource, TOKEN_BYTES_MIN, TokenSecret},
+    web::{AuthConfig, SecretSource, TOKEN_BYTES_MIN, TokenSecret, bare},
 };
 
 /// How long a look at the secrets holds for what is right: 1 s. What is wrong is compared with what is
@@ -123,10 +123,7 @@ impl Secrets {
     fn of(config: &AuthConfig, found: &[Result<String, String>]) -> Result<Secrets, String> {
         let mut found = found.iter();
         let mut next = |path: String| match found.next() {
-            // Nobody is let in by nothing.
-            Some(Ok(text)) if text.trim().is_empty() => Err(format!("{path}: it is empty")),
-            Some(Ok(text)) => Ok(text.trim().to_owned()),
-            Some(Err(why)) => Err(format!("{path}: {why}")),
+            Some(found) => found.clone().and_then(bare).map_err(|why| format!("{path}: {why}")),
             None => Err(format!("{path} was not read")),
         };
         let mut tokens = Vec::new();

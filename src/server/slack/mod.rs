@@ -43,7 +43,7 @@ use crate::{
         yaml::SecretRef,
     },
     telemetry::{Quiet, Refusal},
-    web::{Peer, SecretSource},
+    web::{Peer, SecretSource, bare},
 };
 use payload::{Carried, Clicked, Payload, REASON, SPAN, Submitted, User, Wanted};
 use signature::{Seen, Signature, Signed, Untrusted};
@@ -146,13 +146,8 @@ impl Slack {
     /// The secret as it is now; if it cannot be read, as it was before.
     fn secret(&self, known: &KnownApp) -> Option<String> {
         let mut last = known.secret.lock().unwrap_or_else(PoisonError::into_inner);
-        let secret = (self.0.read)(&known.app.signing_secret);
-        // Anybody can sign with nothing.
-        let secret = secret.and_then(|secret| {
-            if secret.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(secret) }
-        });
-        match secret {
-            Ok(secret) => *last = Some(secret.trim().to_owned()),
+        match (self.0.read)(&known.app.signing_secret).and_then(bare) {
+            Ok(secret) => *last = Some(secret),
             Err(why) => {
                 if self.0.quiet.happened("secret", Instant::now()).is_some() {
                     tracing::error!(

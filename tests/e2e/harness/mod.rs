@@ -8,6 +8,7 @@ pub(crate) mod alertmanager;
 pub(crate) mod apiserver;
 pub(crate) mod audit;
 pub(crate) mod browser;
+pub(crate) mod certificates;
 pub(crate) mod hook;
 pub(crate) mod kafka;
 pub(crate) mod moody;
