@@ -12,7 +12,7 @@ use super::{
 use crate::{
     archive::{Cursor, Filter, Reader},
     engine::{
-        ledger::{Entry, EntryKind, Row},
+        ledger::{Entry, EntryKind, RULE_NAME, Row},
         rule::Severity,
         time::EventTime,
     },
@@ -34,7 +34,7 @@ pub const QUESTION: QuestionKind = QuestionKind {
 const STATES: &[&str] = &["firing", "resolved"];
 
 const PARAMETERS: &[Parameter] = &[
-    Parameter::text("rule", "Of the rule with this id or title."),
+    Parameter::text("rule", "Of the rule with this id, name or title."),
     Parameter::text("severity", "Of this severity."),
     Parameter::of(ParameterKind::OneOf(STATES), "state", "Only those that fire, or that are over."),
     Parameter::text("key", "With this value in their key: an actor, a namespace, an address."),
@@ -49,7 +49,7 @@ const COLUMNS: [&str; 8] =
 pub struct Question {
     /// They fired in this time, or something was told of them in it.
     pub period: Period,
-    /// Id or title of their rule.
+    /// Id, name or title of their rule.
     pub rule: Option<String>,
     /// Their severity.
     pub severity: Option<Severity>,
@@ -72,6 +72,8 @@ pub struct Episode {
     pub fingerprint: String,
     /// The rule's id.
     pub rule_id: String,
+    /// The rule's name; empty of rows that were written before names were.
+    pub rule_name: String,
     /// The rule's title.
     pub rule_title: String,
     /// As it was told last.
@@ -140,7 +142,8 @@ impl Question {
     }
 
     fn fits(&self, episode: &Episode) -> bool {
-        let is_rule = |rule: &String| *rule == episode.rule_id || *rule == episode.rule_title;
+        let names = [&episode.rule_id, &episode.rule_name, &episode.rule_title];
+        let is_rule = |rule| names.contains(&rule);
         self.rule.as_ref().is_none_or(is_rule)
             && self.severity.is_none_or(|severity| severity.as_str() == episode.severity)
             && self.is_over.is_none_or(|is_over| is_over == (episode.state == "resolved"))
@@ -200,6 +203,7 @@ impl Episode {
         Episode {
             fingerprint: entry.subject.clone(),
             rule_id: entry.party.clone(),
+            rule_name: String::new(),
             rule_title: String::new(),
             severity: String::new(),
             state: "firing",
@@ -217,6 +221,7 @@ impl Episode {
     fn hear(&mut self, row: &Row, entry: &Entry) {
         let fact = |name: &str| entry.fact_of(name).unwrap_or_default().to_owned();
         self.rule_title.clone_from(&entry.detail);
+        self.rule_name = fact(RULE_NAME);
         (self.severity, self.value) = (fact("severity"), fact("value"));
         (self.changed_at, self.last) = (row.at().rfc3339(), Cursor::behind(row));
         self.changes += 1;

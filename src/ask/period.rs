@@ -2,7 +2,7 @@
 
 use jiff::{
     civil::{Date, DateTime, Time},
-    tz::TimeZone,
+    tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
 use super::{
@@ -107,12 +107,40 @@ fn time_of(text: &str, zone: &TimeZone) -> Result<EventTime, Mistake> {
     Ok(EventTime::from_micros(zoned.timestamp().as_microsecond()))
 }
 
-/// `2026-11-29 14:00:12`, in a zone.
+/// `2026-11-29 14:00:12`, in a zone; with its offset (`2026-10-25 02:00:12+01:00`) in the hour that comes twice when
+/// clocks are set back.
 pub fn shown_time(time: EventTime, zone: &TimeZone) -> String {
     let Ok(timestamp) = jiff::Timestamp::from_microsecond(time.micros()) else {
         return time.rfc3339();
     };
     let local = zone.to_datetime(timestamp);
     let (hour, minute, second) = (local.hour(), local.minute(), local.second());
-    format!("{} {hour:02}:{minute:02}:{second:02}", local.date())
+    let offset = match zone.to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Fold { .. } => shown_offset(zone.to_offset(timestamp)),
+        AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Gap { .. } => String::new(),
+    };
+    format!("{} {hour:02}:{minute:02}:{second:02}{offset}", local.date())
+}
+
+/// `+01:00`.
+fn shown_offset(offset: Offset) -> String {
+    let (sign, minutes) = (if offset.is_negative() { '-' } else { '+' }, offset.seconds().abs() / 60);
+    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_that_comes_twice_is_told_apart() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let shown = |text: &str| shown_time(EventTime::parse(text).unwrap(), &zone);
+        assert_eq!(shown("2026-10-24T23:59:59Z"), "2026-10-25 01:59:59");
+        assert_eq!(shown("2026-10-25T00:00:00Z"), "2026-10-25 02:00:00+02:00");
+        assert_eq!(shown("2026-10-25T01:00:00Z"), "2026-10-25 02:00:00+01:00");
+        assert_eq!(shown("2026-10-25T02:00:00Z"), "2026-10-25 03:00:00");
+        let read = |text: &str| time_of(text, &zone).unwrap().rfc3339();
+        assert_eq!(read("2026-10-25 02:00:00+01:00"), "2026-10-25T01:00:00.000000Z", "and read again");
+    }
 }

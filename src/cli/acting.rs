@@ -20,7 +20,7 @@ use crate::engine::text::printable;
 pub(super) struct ServerArgs {
     /// Where the running Tripline serves HTTP.
     #[arg(long, global = true, default_value = "http://127.0.0.1:9464", value_name = "URL")]
-    #[arg(env = server_variable(), alias = "url", value_parser = server_url)]
+    #[arg(env = server_variable(), hide_env_values = true, alias = "url", value_parser = server_url)]
     server: String,
     /// File with a bearer token, if it asks for one; else the variable TRIPLINE_TOKEN.
     #[arg(long, global = true, value_name = "FILE")]

@@ -199,7 +199,9 @@ pub(super) fn execute(args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     }
     sink.finish().context("cannot write all events")?;
     progress.finish(start, generator.stories_begun());
-    Ok(exit::OK)
+    // What has no end of its own is always ended by a signal.
+    let is_cut_short = stop.load(Ordering::Relaxed) && args.whole_span().is_some();
+    Ok(if is_cut_short { ExitCode::from(exit::INTERRUPTED) } else { exit::OK })
 }
 
 /// Waits until an event of this time is due. False if it was interrupted.

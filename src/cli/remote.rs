@@ -40,9 +40,23 @@ pub(super) fn server_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// A URL without the user and the password in it, harmless to show.
+fn without_user(text: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse(text) else { return printable(text).into_owned() };
+    if url.username().is_empty() && url.password().is_none() {
+        return printable(text).into_owned();
+    }
+    // An HTTP URL has a host, so both can be taken away.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    printable(url.as_str().trim_end_matches('/')).into_owned()
+}
+
 /// A running Tripline.
 pub(super) struct Remote {
     base: String,
+    /// The same for people: without a user and a password.
+    shown: String,
     token: Option<String>,
 }
 
@@ -68,7 +82,8 @@ impl Remote {
         let token = token
             .map(|token| token.trim_start_matches('\u{feff}').trim().to_owned())
             .filter(|token| !token.is_empty());
-        Ok(Remote { base: url.trim_end_matches('/').to_owned(), token })
+        let base = url.trim_end_matches('/').to_owned();
+        Ok(Remote { shown: without_user(&base), base, token })
     }
 
     /// Asks a question, and answers with warnings.
@@ -120,7 +135,7 @@ impl Remote {
         let client = crate::tls::http(Vec::new()).map_err(|why| other(anyhow::Error::msg(why)))?;
         let client = client.timeout(ANSWER_WAIT).build().map_err(|error| other(error.into()))?;
         let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.base), pairs)
-            .with_context(|| format!("{} is not a URL", printable(&self.base)))
+            .with_context(|| format!("{} is not a URL", self.shown))
             .map_err(other)?;
         let mut request = match body {
             None => client.get(url),
@@ -132,7 +147,8 @@ impl Remote {
         let answer = request
             .send()
             .await
-            .with_context(|| format!("Tripline at {} does not answer", printable(&self.base)))
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| format!("Tripline at {} does not answer", self.shown))
             .map_err(other)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let text = answer.text().await.map_err(|error| other(error.into()))?;
@@ -143,7 +159,7 @@ impl Remote {
         if status == reqwest::StatusCode::BAD_REQUEST {
             return Err(RemoteError::Mistake(said));
         }
-        Err(other(anyhow::anyhow!("Tripline at {}: {said}", printable(&self.base))))
+        Err(other(anyhow::anyhow!("Tripline at {}: {said}", self.shown)))
     }
 }
 

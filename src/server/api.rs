@@ -29,7 +29,7 @@ use crate::{
 
 /// What alerts that fire can be chosen by.
 pub(super) const ALERTS: &[Parameter] = &[
-    Parameter::text("rule", "Of the rule with this id or name."),
+    Parameter::text("rule", "Of the rule with this id, name or title."),
     Parameter::of(ParameterKind::OneOf(SEVERITIES), "severity", "Of this severity."),
     Parameter::of(ParameterKind::Number, "limit", "So many at most: 1000, if it is left out."),
 ];
@@ -133,8 +133,8 @@ pub(super) async fn alerts(
     let inner = context.status.read();
     let mut alerts = sorted_alerts(&inner);
     alerts.retain(|alert| {
-        let name = alert.labels.get("alertname").map(String::as_str);
-        rule.is_none_or(|rule| rule == alert.rule_id || Some(rule) == name)
+        let names = [&alert.rule_id, alert.name(), &alert.rule_title];
+        rule.is_none_or(|rule| names.contains(&rule))
             && severity.is_none_or(|severity| severity == alert.severity)
     });
     let total = alerts.len();

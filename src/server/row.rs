@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::engine::{
     act::{Episode as Acts, EpisodeKey},
     alert::{Alert, AlertState},
-    ledger::{Entry, Row as LedgerRow},
+    ledger::{Entry, RULE_NAME, Row as LedgerRow},
     rule::{RuleSet, Severity},
     text::number,
     time::EventTime,
@@ -75,7 +75,7 @@ impl Episode {
             is_firing: alert.state == AlertState::Firing,
             severity: alert.severity,
             title: alert.rule_title.clone(),
-            name: alert.labels.get("alertname").cloned().unwrap_or_default(),
+            name: alert.name().to_owned(),
             rule_id: alert.rule_id.clone(),
             summary: alert.annotations.get("summary").cloned().unwrap_or_default(),
             actor: first_of(known, &ACTOR_FIELDS),
@@ -109,7 +109,11 @@ impl Episode {
             is_firing,
             severity,
             title: entry.detail.clone(),
-            name: rule.map_or_else(|| entry.party.clone(), |meta| meta.name.clone()),
+            name: rule
+                .map(|meta| meta.name.as_str())
+                .or_else(|| entry.fact_of(RULE_NAME))
+                .unwrap_or(&entry.party)
+                .to_owned(),
             rule_id: entry.party.clone(),
             summary: String::new(),
             actor: first_of(pairs, &ACTOR_FIELDS),

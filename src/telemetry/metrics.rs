@@ -306,7 +306,7 @@ impl Metrics {
 
     /// An alert began, changed or resolved.
     pub fn alert_changed(&self, alert: &Alert) {
-        let rule = rule_of(alert);
+        let rule = alert.name();
         let before = match alert.state {
             AlertState::Firing => {
                 lock(&self.firing).insert(alert.fingerprint, (rule.to_owned(), alert.severity))
@@ -341,7 +341,7 @@ impl Metrics {
     pub fn alerts_restored<'a>(&self, alerts: impl IntoIterator<Item = &'a Alert>) {
         let mut firing = lock(&self.firing);
         for alert in alerts.into_iter().filter(|alert| alert.state == AlertState::Firing) {
-            let rule = rule_of(alert);
+            let rule = alert.name();
             if firing.insert(alert.fingerprint, (rule.to_owned(), alert.severity)).is_none() {
                 self.engine.alerts_firing.with_label_values(&[rule, alert.severity.as_str()]).inc();
             }
@@ -544,11 +544,6 @@ pub struct RuleNumbers {
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 const fn as_number(count: u64) -> f64 {
     count as f64
-}
-
-/// The label `rule` of an alert: the rule's short name.
-fn rule_of(alert: &Alert) -> &str {
-    alert.labels.get("alertname").map_or(alert.rule_id.as_str(), String::as_str)
 }
 
 /// Bytes of the files in a directory, not of those below it.

@@ -212,9 +212,13 @@ async fn the_command_line_says_the_same_of_files_and_of_a_server() {
         .args(day));
     let visit: Value = serde_json::from_str(out.trim()).unwrap();
     assert_eq!((code, &visit["requests"], &visit["denied"]), (0, &4.into(), &1.into()));
-    let (code, _, told) =
-        run(tripline(directory.path()).args(["visits", "--server", "http://127.0.0.1:1"]));
-    assert!(code == 1 && told.contains("does not answer"), "{told}");
+    let nobody = "http://ann:pass@127.0.0.1:1";
+    for command in ["visits", "silence list"] {
+        let words = command.split(' ').chain(["--server", nobody]);
+        let (code, _, told) = run(tripline(directory.path()).args(words));
+        assert!(code == 1 && told.contains("http://127.0.0.1:1 does not answer"), "{told}");
+        assert!(!told.contains("pass"), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,6 +256,15 @@ async fn every_answer_is_what_the_document_says() {
     }
     let history = asked(&running, &document, &format!("/api/v1/alerts/history?{day}")).await.1;
     assert_eq!(history["total"], alerts["total"], "{history}");
+    let known = &history["alerts"][0];
+    for name in ["rule_id", "rule_name", "rule_title"].map(|name| known[name].as_str().unwrap()) {
+        let name = name.replace(' ', "%20");
+        for path in [format!("history?{day}&rule={name}"), format!("?rule={name}")] {
+            let path = format!("/api/v1/alerts/{path}").replace("/?", "?");
+            let answer = asked(&running, &document, &path).await.1;
+            assert_eq!(answer["total"], 1, "{path}: {answer}");
+        }
+    }
 
     // Page by page is the whole.
     let whole = asked(&running, &document, &format!("/api/v1/timeline?{day}")).await.1;

@@ -181,6 +181,22 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
+fn events_that_are_fewer_than_were_asked_for_are_no_success() {
+    let directory = tempfile::tempdir().unwrap();
+    for (line, ends) in [("--live --rate 50", 0), ("--live --rate 50 --for 1h", 130)] {
+        let mut command = tripline(directory.path());
+        command.arg("generate").args(line.split(' ')).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().starts_with('{'));
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert!(lines.all(|line| line.unwrap().ends_with('}')), "whole events to the end");
+        assert_eq!(child.wait().unwrap().code(), Some(ends), "{line}");
+    }
+}
+
+#[test]
 fn a_wrong_story_names_the_right_ones() {
     let directory = tempfile::tempdir().unwrap();
     let (code, _, err) = run(directory.path(), "generate --count 1 --stories nothing");

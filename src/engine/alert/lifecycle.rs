@@ -525,7 +525,8 @@ impl Lifecycle {
         }
     }
 
-    /// Ends an episode; a next one that begins within `suppress` will be held back.
+    /// Ends an episode, never before it began: an event that comes late can say that what was found was over by
+    /// then. A next one that begins within `suppress` will be held back.
     fn resolve(
         &mut self,
         now: WallTime,
@@ -536,7 +537,7 @@ impl Lifecycle {
     ) {
         entry.settle(&self.rules, &key.0, &self.templates, &mut self.counts);
         entry.alert.state = AlertState::Resolved;
-        entry.alert.ends_at = Some(entry.until);
+        entry.alert.ends_at = Some(entry.until.max(entry.alert.starts_at));
         entry.alert.changed_at = now;
         entry.alert.revision += 1;
         out.push(entry.alert.clone());

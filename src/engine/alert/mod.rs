@@ -125,6 +125,11 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// The name of its rule, by which people know it: the label `alertname`, or the rule's id if it has none.
+    pub fn name(&self) -> &str {
+        self.labels.get("alertname").map_or(&self.rule_id, String::as_str)
+    }
+
     /// One that begins to fire now, of the rule with this id and title, and of which nothing else is known.
     pub fn begun(
         now: WallTime,

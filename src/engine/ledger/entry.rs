@@ -235,6 +235,7 @@ impl Entry {
             .by(&alert.rule_id)
             .at(at)
             .detail(&alert.rule_title)
+            .fact(RULE_NAME, alert.name())
             .fact("severity", alert.severity.as_str())
             .fact("starts_at", &alert.starts_at.rfc3339())
             .fact("value", &alert.value.to_string());
@@ -299,6 +300,10 @@ impl Entry {
             .fact("alerts", &alerts.join(" "))
     }
 }
+
+/// The name of the fact of a change of an alert that holds the name of its rule, which nobody else knows once the rule is gone.
+/// Entries of earlier versions lack it.
+pub const RULE_NAME: &str = "rule_name";
 
 /// The name of the fact of an hour of coverage in which all input ended.
 pub const INPUT_ENDED: &str = "input_ended";

@@ -20,7 +20,7 @@ use super::{
 
 pub use about::About;
 pub use chain::{Chain, Hash, hex_of, parse_hex};
-pub use entry::{Body, Entry, EntryKind, INPUT_ENDED, last_use_in, uses_in};
+pub use entry::{Body, Entry, EntryKind, INPUT_ENDED, RULE_NAME, last_use_in, uses_in};
 pub use line::Line;
 
 /// One row of the ledger. `T` is how the texts of an access are kept.

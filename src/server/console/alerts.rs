@@ -43,7 +43,7 @@ const PARAMETERS: &[Parameter] = &[
         "Those that fire, those that are over, or both.",
     ),
     Parameter::text("severity", "Of this severity; `!low` leaves it out."),
-    Parameter::text("rule", "Of the rule with this name or id; `!name` leaves it out."),
+    Parameter::text("rule", "Of the rule with this name, id or title; `!name` leaves it out."),
     Parameter::text("actor", "About whom; `!name` leaves them out."),
     Parameter::text("namespace", "In which namespace; `!name` leaves it out."),
     Parameter::text("cluster", "In which cluster; `!name` leaves it out."),
@@ -343,11 +343,11 @@ fn shared(by: &str, of: &[&Episode]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What an episode has of what can be filtered by; a rule has a name and an id.
+/// What an episode has of what can be filtered by; a rule has a name, an id and a title.
 fn values_of<'e>(episode: &'e Episode, name: &str) -> Vec<&'e str> {
     match name {
         "severity" => vec![episode.severity.as_str()],
-        "rule" => vec![episode.name.as_str(), episode.rule_id.as_str()],
+        "rule" => vec![&episode.name, &episode.rule_id, &episode.title],
         "actor" => episode.actor.as_deref().into_iter().collect(),
         "namespace" => episode.namespace.as_deref().into_iter().collect(),
         _ => episode.cluster.as_deref().into_iter().collect(),

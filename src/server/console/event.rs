@@ -155,7 +155,7 @@ pub(in crate::server) async fn page(
         title: alert.rule_title.clone(),
         rule: link.clone().below("rule"),
         alert: link,
-        rule_name: alert.labels.get("alertname").cloned().unwrap_or_else(|| alert.rule_id.clone()),
+        rule_name: alert.name().to_owned(),
         when: asked.when(evidence.time),
         fields: evidence.fields.clone(),
         position: event.position.to_string(),

@@ -52,7 +52,7 @@ pub(super) struct ImportArgs {
     #[arg(long, value_name = "DIR")]
     ledger: Option<PathBuf>,
     /// Hand it to a running Tripline instead, where it serves HTTP: http://127.0.0.1:9464.
-    #[arg(long, value_name = "URL", env = server_variable(), conflicts_with = "ledger")]
+    #[arg(long, value_name = "URL", env = server_variable(), hide_env_values = true, conflicts_with = "ledger")]
     #[arg(value_parser = server_url)]
     server: Option<String>,
     /// File with a bearer token for the server; or else the token is in TRIPLINE_TOKEN.
