@@ -124,7 +124,8 @@ pub fn shown_time(time: EventTime, zone: &TimeZone) -> String {
 
 /// `+01:00`.
 fn shown_offset(offset: Offset) -> String {
-    let (sign, minutes) = (if offset.is_negative() { '-' } else { '+' }, offset.seconds().abs() / 60);
+    let (sign, minutes) =
+        (if offset.is_negative() { '-' } else { '+' }, offset.seconds().abs() / 60);
     format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
@@ -141,6 +142,10 @@ mod tests {
         assert_eq!(shown("2026-10-25T01:00:00Z"), "2026-10-25 02:00:00+01:00");
         assert_eq!(shown("2026-10-25T02:00:00Z"), "2026-10-25 03:00:00");
         let read = |text: &str| time_of(text, &zone).unwrap().rfc3339();
-        assert_eq!(read("2026-10-25 02:00:00+01:00"), "2026-10-25T01:00:00.000000Z", "and read again");
+        assert_eq!(
+            read("2026-10-25 02:00:00+01:00"),
+            "2026-10-25T01:00:00.000000Z",
+            "and read again"
+        );
     }
 }

@@ -544,8 +544,8 @@ impl Decide for Silences {
         }
         let until = self.kind.expected_until(&key);
         let calendar = self.kind.calendar.as_deref();
-        let is_silent_since = watermark
-            .is_some_and(|watermark| counted(calendar, time, watermark) >= self.timespan);
+        let is_silent_since =
+            watermark.is_some_and(|watermark| counted(calendar, time, watermark) >= self.timespan);
         let fresh = || Heard::at(time, Arc::clone(&captured));
         keys.update(key, fresh, |heard| {
             if is_silent_since && heard.told.is_some() {
