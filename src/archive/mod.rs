@@ -8,6 +8,7 @@ mod count;
 mod days;
 mod deletions;
 mod filed;
+mod hold;
 mod month;
 pub mod notes;
 mod pack;
@@ -49,6 +50,29 @@ pub enum ArchiveError {
         path: PathBuf,
         /// What is wrong, and what to do.
         detail: String,
+    },
+    /// Another process writes there.
+    #[error(
+        "the ledger in {} is in use by another process; each one needs a `ledger.directory` of its own",
+        path.display()
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// What was written is not there any more.
+    #[error(
+        "{}: it ends with row {last}, but rows up to {written} were written: it was deleted, replaced or overwritten \
+         while Tripline runs; rows wait in the checkpoint until the file that was there is put back",
+        path.display()
+    )]
+    Lost {
+        /// The newest file, or the directory.
+        path: PathBuf,
+        /// Its last row.
+        last: u64,
+        /// The last row that was written.
+        written: u64,
     },
     /// The disk has too little room left, which other things need more.
     #[error("{}: only {free} bytes are free, and {needed} stay for other things (`ledger.free_min`)", path.display())]
@@ -109,10 +133,15 @@ pub fn months(directory: &Path) -> Result<Vec<(String, PathBuf)>, ArchiveError> 
 
 /// Bytes of a month on the disk, with those of its journal, which are not in its file yet.
 fn bytes_of(month: &Path) -> u64 {
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    bytes(month) + bytes(&journal_of(month))
+}
+
+/// The journal of a month that is written: rows that are not in its file yet.
+fn journal_of(month: &Path) -> PathBuf {
     let mut journal = month.as_os_str().to_owned();
     journal.push("-wal");
-    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-    bytes(month) + bytes(Path::new(&journal))
+    PathBuf::from(journal)
 }
 
 /// The last row of the newest month; of no row, if there is none.

@@ -57,12 +57,6 @@ impl Numbers {
         Numbers { is_by_day, texts: HashMap::new(), objects: HashMap::new() }
     }
 
-    /// What was written may not be there: a transaction was undone.
-    pub(super) fn forget(&mut self) {
-        self.texts.clear();
-        self.objects.clear();
-    }
-
     fn text(&mut self, connection: &Connection, text: &Arc<str>) -> rusqlite::Result<i64> {
         if let Some(number) = self.texts.get(text) {
             return Ok(*number);

@@ -325,6 +325,7 @@ fn months_leave_by_age_and_size_and_rows_that_are_missing_are_named() {
     skipped.id = 2_000;
     let error = archive.append(&[Arc::new(skipped)]).unwrap_err();
     assert!(matches!(error, ArchiveError::Hole { last: 900, next: 2_000, .. }), "{error}");
+    drop(archive);
     let mut small = Archive::new(directory.path(), Limits { free_min: u64::MAX, ..LIMITS });
     let mut next = (*rows[0]).clone();
     next.id = 901;
