@@ -272,7 +272,8 @@ mod tests {
         archiver.archive.open().unwrap();
         let old = directory.path().join("2001-02.db");
         std::fs::write(&old, "a month of long ago").unwrap();
-        archiver.write(&mut vec![row(1, Entry::new(EntryKind::Start, "1", "started"))]);
+        let events = Entry::new(EntryKind::Coverage, "lab", "observed");
+        archiver.write(&mut vec![row(1, events)]);
         let entries = || {
             inputs.try_iter().filter_map(|input| match input {
                 Input::Engine(coordinator::Input::Entry(entry)) => Some(*entry),

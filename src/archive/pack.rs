@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::engine::{
     access::{Access, Actor, Object, Outcome, Permission, Usage},
-    ledger::{Content, Row},
+    ledger::{Content, EntryKind, Row},
     time::{EventTime, WallTime},
 };
 
@@ -120,11 +120,16 @@ pub(super) fn find_object(
     connection.prepare_cached(sql)?.query_row(params_from_iter(key), |row| row.get(0)).optional()
 }
 
+/// The kind of an entry in its column.
+pub(super) const fn entry_kind(kind: EntryKind) -> i64 {
+    kind as i64 + 1
+}
+
 /// What a row tells, as its column has it: 0 is an access, -1 a use of a permission.
 pub(super) fn kind_of<T>(content: &Content<T>) -> i64 {
     match content {
         Content::Access(_) => 0,
-        Content::Entry(entry) => entry.kind as i64 + 1,
+        Content::Entry(entry) => entry_kind(entry.kind),
         Content::Usage(_) => USAGE_KIND,
     }
 }

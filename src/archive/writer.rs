@@ -16,7 +16,7 @@ use super::{
     failed,
     hold::{Known, Lock},
     journal_of, month_of, months,
-    pack::{Numbers, write},
+    pack::{Numbers, USAGE_KIND, entry_kind, write},
     schema::{
         explain, is_by_day, open_for_reading, open_for_writing, read_longest, read_meta,
         write_chain, write_longest,
@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     engine::{
-        ledger::{Chain, Hash, Row},
-        time::WallTime,
+        ledger::{Chain, EntryKind, Hash, Row},
+        time::{EventTime, WallTime},
     },
     store::files,
 };
@@ -268,18 +268,21 @@ impl Archive {
         Ok(())
     }
 
-    /// Months that are too old or too much, oldest first; never the one that is written.
+    /// Months that are too old or too much, oldest first; never the one that is written. How old they are is told by the
+    /// newest event, if our clock is ahead of it: one start with a clock that is wrong by years deletes nothing.
     ///
     /// # Errors
     /// The directory cannot be read.
     pub fn due(&self, now: WallTime) -> Result<Vec<Retired>, ArchiveError> {
         let mut found = months(&self.directory)?;
+        let newest = found.iter().rev().find_map(|(_, path)| newest_event(path));
+        let oldest = newest
+            .map(|newest| oldest_kept(&month_of(now.min(newest.as_wall())), self.limits.months));
         found.pop();
-        let oldest = oldest_kept(&month_of(now), self.limits.months);
         let mut total = self.bytes();
         let mut due = Vec::new();
         for (month, path) in found {
-            let why = if month < oldest {
+            let why = if oldest.as_ref().is_some_and(|oldest| month < *oldest) {
                 "age"
             } else if total > self.limits.size_max {
                 "size"
@@ -368,6 +371,15 @@ fn chain_beside<E>(
     })
 }
 
+/// When the newest event was that a month knows of; `None` if it has none, or cannot be read.
+fn newest_event(path: &Path) -> Option<EventTime> {
+    let (connection, _) = open_for_reading(path).ok()?;
+    // Accesses, uses of permissions, and hours in which there were any: other rows have the time of our clock.
+    let kinds = format!("0, {USAGE_KIND}, {}", entry_kind(EntryKind::Coverage));
+    let sql = format!("SELECT at FROM row WHERE kind IN ({kinds}) ORDER BY at DESC LIMIT 1");
+    connection.query_row(&sql, [], |row| row.get(0)).ok().map(EventTime::from_micros)
+}
+
 /// The first month that is kept when so many are.
 fn oldest_kept(current: &str, months: u32) -> String {
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok()).unwrap_or(1);
@@ -400,10 +412,7 @@ mod tests {
     use super::*;
     use crate::{
         archive::Reader,
-        engine::{
-            ledger::{Content, Entry, EntryKind},
-            time::EventTime,
-        },
+        engine::ledger::{Content, Entry},
     };
 
     const LIMITS: Limits = Limits { free_min: 0, size_max: u64::MAX, months: 13 };
