@@ -131,7 +131,7 @@ impl Archiver {
             }
             Err(error) => {
                 // What was written of them is not written again.
-                let through = self.archive.last().id;
+                let through = self.archive.written();
                 waiting.retain(|row| row.id > through);
                 self.tell(coordinator::Input::Archived { through });
                 self.fails(&error);

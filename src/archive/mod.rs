@@ -23,7 +23,11 @@ mod spool;
 pub mod verify;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -32,8 +36,9 @@ pub use reader::{MonthStatus, Reader};
 pub use rules_then::{FileThen, RulesThen, Turn, rules_at, rules_before, turns};
 pub use writer::{Archive, Limits, Retired};
 
+use self::month::Month;
 use crate::engine::{
-    ledger::{Chain, Hash},
+    ledger::{Chain, Hash, Row},
     time::WallTime,
 };
 
@@ -153,6 +158,35 @@ pub fn last_row(directory: &Path) -> Result<Chain, ArchiveError> {
         Some((_, path)) => Ok(schema::open_for_reading(&path)?.1.last),
         None => Ok(Chain::default()),
     }
+}
+
+/// The rows that no month has, of some that may be written already. A row with the number of one, but with another line,
+/// is not there: it is of another chain.
+/// Cost: a pass over the rows of the months between the first and the last of them.
+///
+/// # Errors
+/// A month cannot be read.
+pub fn not_there(directory: &Path, rows: Vec<Arc<Row>>) -> Result<Vec<Arc<Row>>, ArchiveError> {
+    let Some(first) = rows.iter().map(|row| row.id).min() else { return Ok(rows) };
+    let last = rows.iter().map(|row| row.id).max();
+    let mut waiting: BTreeMap<u64, Arc<Row>> = rows.into_iter().map(|row| (row.id, row)).collect();
+    // The newest first: what may be there twice was written last.
+    for (name, path) in months(directory)?.into_iter().rev() {
+        let month = Month::open(name, path, None)?;
+        if month.meta.last.id >= first {
+            month.each(first - 1, |row| {
+                let is_there = waiting.get(&row.id).is_some_and(|one| one.line() == row.line());
+                if is_there {
+                    waiting.remove(&row.id);
+                }
+                Some(row.id) < last
+            })?;
+        }
+        if month.meta.previous.id < first {
+            break;
+        }
+    }
+    Ok(waiting.into_values().collect())
 }
 
 fn is_month(name: &str) -> bool {

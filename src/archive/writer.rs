@@ -15,7 +15,7 @@ use super::{
     count::Counts,
     failed,
     hold::{Known, Lock},
-    journal_of, month_of, months,
+    journal_of, month_of, months, not_there,
     pack::{Numbers, USAGE_KIND, entry_kind, write},
     schema::{
         explain, is_by_day, open_for_reading, open_for_writing, read_longest, read_meta,
@@ -53,6 +53,10 @@ pub struct Archive {
     open: Option<OpenMonth>,
     /// Behind what was written last, whatever is found there later.
     last: Chain,
+    /// The last of the rows that were handed over and are there.
+    written: u64,
+    /// Where rows that come lead to, if that was not seen yet.
+    expected: Option<Chain>,
     lock: Option<Lock>,
     ledger: Option<Hash>,
 }
@@ -92,6 +96,8 @@ impl Archive {
             is_open: false,
             open: None,
             last: Chain::default(),
+            written: 0,
+            expected: None,
             lock: None,
             ledger: None,
         }
@@ -166,16 +172,30 @@ impl Archive {
         self.last
     }
 
-    /// Writes rows that follow each other. Those that it has are passed over. Returns its last row.
+    /// The last of the rows that were handed over and are there: by what was written, not by their numbers alone.
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The rows that come lead to this: what is found there must be what they go on behind, whenever it can be opened.
+    pub const fn expect(&mut self, chain: Chain) {
+        self.expected = Some(chain);
+    }
+
+    /// Writes rows that follow each other. Those that it has are passed over. Returns the last row that was handed over
+    /// and is there.
     ///
     /// # Errors
-    /// Some or all could not be written; they may come again.
+    /// Some or all could not be written; they may come again. Those of another chain never are.
     pub fn append(&mut self, rows: &[Arc<Row>]) -> Result<u64, ArchiveError> {
         self.check()?;
-        let mut rows: Vec<&Row> =
-            rows.iter().map(|row| &**row).filter(|row| row.id > self.last.id).collect();
+        let (there, mut rows): (Vec<&Arc<Row>>, Vec<&Arc<Row>>) =
+            rows.iter().partition(|row| row.id <= self.last.id);
+        self.pass_over(there.into_iter().cloned().collect())?;
         rows.sort_by_key(|row| row.id);
+        let rows: Vec<&Row> = rows.into_iter().map(|row| &**row).collect();
         let mut rows = rows.as_slice();
+        self.must_lead_on(rows)?;
         while let Some(first) = rows.first() {
             if first.id != self.last.id + 1 {
                 let path = self.open.as_ref().map_or(&self.directory, |open| &open.path).clone();
@@ -188,7 +208,55 @@ impl Archive {
             self.write(&name, of_month)?;
             rows = rest;
         }
-        Ok(self.last.id)
+        Ok(self.written)
+    }
+
+    /// The rows that it does not have, of some that may be written already: see [`not_there`].
+    ///
+    /// # Errors
+    /// A month cannot be read.
+    pub fn not_there(&self, rows: Vec<Arc<Row>>) -> Result<Vec<Arc<Row>>, ArchiveError> {
+        not_there(&self.directory, rows)
+    }
+
+    /// Rows that are there by their numbers must be the rows that are there.
+    fn pass_over(&mut self, rows: Vec<Arc<Row>>) -> Result<(), ArchiveError> {
+        let Some(last) = rows.iter().map(|row| row.id).max() else { return Ok(()) };
+        if let Some(other) = not_there(&self.directory, rows)?.first() {
+            return Err(self.of_another_chain(other.id));
+        }
+        self.written = self.written.max(last);
+        Ok(())
+    }
+
+    /// Rows that follow its last one by their numbers must follow it by their hashes, too.
+    fn must_lead_on(&mut self, rows: &[&Row]) -> Result<(), ArchiveError> {
+        let Some(expected) = self.expected else { return Ok(()) };
+        let mut chain = self.last;
+        for row in rows {
+            if row.id != chain.id + 1 || row.id > expected.id {
+                break;
+            }
+            chain.push(&row.line());
+        }
+        if chain.id == expected.id && chain != expected {
+            return Err(self.of_another_chain(self.last.id));
+        }
+        if chain.id >= expected.id {
+            self.expected = None;
+        }
+        Ok(())
+    }
+
+    fn of_another_chain(&mut self, id: u64) -> ArchiveError {
+        // It may be put right meanwhile, and what it has was never ours.
+        self.close();
+        self.last = Chain { id: self.written, ..Chain::default() };
+        let what = format!(
+            "it is of another chain: its row {id} is not the one that Tripline wrote; put back the ledger that was there, or \
+             start Tripline again, which then goes on behind what is here; rows wait in the checkpoint until then"
+        );
+        failed(&self.directory, what)
     }
 
     /// The month of a row: by its time, but never one before that which is written.
@@ -244,6 +312,7 @@ impl Archive {
         match written {
             Ok(chain) => {
                 self.last = chain;
+                self.written = chain.id;
                 Ok(())
             }
             Err(error) => {
@@ -547,6 +616,45 @@ mod tests {
         std::fs::create_dir(backup.join(super::super::hold::LOCK_NAME)).unwrap();
         let error = Archive::new(&backup, LIMITS).open().unwrap_err().to_string();
         assert!(error.contains("ledger.lock: cannot lock it"), "{error}");
+    }
+
+    /// What a recorder made that goes on behind other rows.
+    fn others(ids: std::ops::RangeInclusive<u64>) -> (Vec<Arc<Row>>, Chain) {
+        let all = rows(1..=*ids.end());
+        let other = |row: &Arc<Row>| {
+            let entry = Entry::new(EntryKind::Stop, "another one", "stopped");
+            Arc::new(Row { content: Content::Entry(Box::new(entry)), ..(**row).clone() })
+        };
+        let all: Vec<_> = all.iter().map(other).collect();
+        let mut chain = Chain::default();
+        for row in &all {
+            chain.push(&row.line());
+        }
+        (all.into_iter().filter(|row| ids.contains(&row.id)).collect(), chain)
+    }
+
+    /// The state is new or older, and the ledger could not be opened when it began.
+    #[test]
+    fn rows_of_another_chain_are_neither_passed_over_nor_written_behind_it() {
+        // All are there by their numbers, some, the next ones, none at all.
+        for (from, to) in [(1, 20), (60, 90), (71, 90), (71, 70)] {
+            let place = tempfile::tempdir().unwrap();
+            let (archive, directory, _) = begun(place.path());
+            drop(archive);
+            let mut archive = Archive::new(&directory, LIMITS);
+            let (other, chain) = others(from..=to);
+            archive.expect(chain);
+            for _ in 0..2 {
+                let error = archive.append(&other).unwrap_err().to_string();
+                assert!(error.contains("it is of another chain"), "{from} {error}");
+                assert_eq!((archive.written(), found(&directory)), (0, 70));
+            }
+            // Their own ledger is put back.
+            std::fs::remove_dir_all(&directory).unwrap();
+            Archive::new(&directory, LIMITS).append(&others(1..=from - 1).0).unwrap();
+            assert_eq!(archive.append(&other).unwrap(), if to < from { 0 } else { to });
+            assert_eq!(found(&directory) as u64, to.max(from - 1));
+        }
     }
 
     /// Where the lock is deleted, others could come in: it is taken anew.
