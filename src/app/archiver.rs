@@ -25,8 +25,8 @@ use crate::{
 /// Name of its part in `/readyz`.
 pub(super) const COMPONENT: &str = "ledger";
 
-/// Pause after a failure: 5 seconds.
-const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// Pause after a failure, and how often it is looked whether what was written is still there: 5 seconds.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often months are looked at that may be too old or too much: each hour.
 const RETIRE_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -84,14 +84,13 @@ struct Archiver {
 
 impl Archiver {
     fn run(mut self, rows: &Receiver<Vec<Arc<Row>>>) {
-        self.status.set_component(COMPONENT, Health::Ok, "");
+        self.look();
         self.metrics.ledger_archived(self.archive.last().id, self.archive.bytes());
         let mut waiting: Vec<Arc<Row>> = Vec::new();
         let mut retire_at = Instant::now();
         let mut is_over = false;
         while !is_over {
-            let pause = if waiting.is_empty() { RETIRE_INTERVAL } else { RETRY_PAUSE };
-            let first = match rows.recv_timeout(pause) {
+            let first = match rows.recv_timeout(LOOK_PAUSE) {
                 Ok(more) => more,
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -102,13 +101,23 @@ impl Archiver {
             let more: Vec<Arc<Row>> = first.into_iter().chain(rows.try_iter().flatten()).collect();
             self.delete(&more);
             waiting.extend(more);
-            if !waiting.is_empty() {
+            if waiting.is_empty() {
+                self.look();
+            } else {
                 self.write(&mut waiting);
             }
             if retire_at <= Instant::now() && !is_over {
                 retire_at = Instant::now() + RETIRE_INTERVAL;
                 self.retire();
             }
+        }
+    }
+
+    /// Somebody may delete or replace it while nothing is written.
+    fn look(&mut self) {
+        match self.archive.check() {
+            Ok(()) => self.works(),
+            Err(error) => self.fails(&error),
         }
     }
 
@@ -122,7 +131,7 @@ impl Archiver {
             }
             Err(error) => {
                 // What was written of them is not written again.
-                let through = self.archive.last().id;
+                let through = self.archive.written();
                 waiting.retain(|row| row.id > through);
                 self.tell(coordinator::Input::Archived { through });
                 self.fails(&error);
@@ -263,7 +272,8 @@ mod tests {
         archiver.archive.open().unwrap();
         let old = directory.path().join("2001-02.db");
         std::fs::write(&old, "a month of long ago").unwrap();
-        archiver.write(&mut vec![row(1, Entry::new(EntryKind::Start, "1", "started"))]);
+        let events = Entry::new(EntryKind::Coverage, "lab", "observed");
+        archiver.write(&mut vec![row(1, events)]);
         let entries = || {
             inputs.try_iter().filter_map(|input| match input {
                 Input::Engine(coordinator::Input::Entry(entry)) => Some(*entry),
@@ -282,6 +292,37 @@ mod tests {
         assert!(!old.exists());
         archiver.retire();
         assert_eq!(entries().count(), 0);
+    }
+
+    /// Whoever deletes the month while nothing is written is told so, and the checkpoint gives nothing up meanwhile.
+    #[test]
+    fn a_month_that_is_deleted_is_said_also_where_nothing_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut archiver, inputs) = archiver(&directory.path().join("ledger"));
+        let start = |id| row(id, Entry::new(EntryKind::Start, "1", "started"));
+        archiver.write(&mut vec![start(1)]);
+        let through = || {
+            let through = |input| match input {
+                Input::Engine(coordinator::Input::Archived { through }) => Some(through),
+                _ => None,
+            };
+            inputs.try_iter().filter_map(through).last()
+        };
+        let health = |archiver: &Archiver| archiver.status.components()[COMPONENT].health;
+        archiver.look();
+        assert_eq!((through(), health(&archiver)), (Some(1), Health::Ok));
+        let away = directory.path().join("away");
+        std::fs::rename(directory.path().join("ledger"), &away).unwrap();
+        archiver.look();
+        assert_eq!(health(&archiver), Health::Degraded);
+        let mut waiting = vec![start(2)];
+        archiver.write(&mut waiting);
+        assert_eq!((through(), waiting.len(), health(&archiver)), (Some(1), 1, Health::Degraded));
+        std::fs::rename(&away, directory.path().join("ledger")).unwrap();
+        archiver.look();
+        assert_eq!(health(&archiver), Health::Ok);
+        archiver.write(&mut waiting);
+        assert_eq!((through(), waiting.len()), (Some(2), 0));
     }
 
     /// `TriplineLedgerStalled` is told once writing has failed for a minute, and its end when it works again.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::clock::now;
 use crate::{
-    archive::{DIRECTORY_NAME, last_row},
+    archive::{ArchiveError, DIRECTORY_NAME, last_row, not_there},
     engine::{ledger::Entry, member::append_entries},
     store::{
         Store as _, StoreError,
@@ -30,7 +30,9 @@ pub fn import_into_state(
     let mut store = SqliteStore::open(state)?;
     let loaded = store.load()?;
     let directory = ledger.map_or_else(|| state.join(DIRECTORY_NAME), Path::to_owned);
-    let archive = last_row(&directory).map_err(|error| failed(error.to_string()))?;
-    let checkpoint = append_entries(loaded.entries, loaded.spool, archive, now(), entries);
+    let unreadable = |error: ArchiveError| failed(error.to_string());
+    let archive = last_row(&directory).map_err(unreadable)?;
+    let spool = not_there(&directory, loaded.spool).map_err(unreadable)?;
+    let checkpoint = append_entries(loaded.entries, spool, archive, now(), entries);
     store.commit(&checkpoint)
 }

@@ -41,7 +41,7 @@ use crate::{
         alert::{Alert, AlertState},
         coordinator::{self, Coordinator, CoordinatorSettings},
         dispatch::{Addresses, DispatchPlan},
-        ledger::{Chain, Entry, EntryKind},
+        ledger::{Chain, Entry, EntryKind, Row},
         member::LedgerInput,
         record::Position,
         recorder::Sign,
@@ -175,13 +175,9 @@ impl Pipeline {
             coordinator.sign_with(signer);
         }
         let mut archive = settings.archive;
-        // Alerts do not wait for a ledger that cannot be read; its rows do.
-        if let Some(Err(error)) = archive.as_mut().map(Archive::open) {
-            tracing::error!("the ledger cannot be opened: {error}");
-        }
-        let last = archive.as_ref().map_or_else(Chain::default, Archive::last);
-        let has_ledger = last.id > 0 || !loaded.spool.is_empty();
-        restore(&mut coordinator, loaded, last, &feeds, settings.has_heartbeat);
+        let has_spool = !loaded.spool.is_empty();
+        restore(&mut coordinator, loaded, archive.as_mut(), &feeds, settings.has_heartbeat);
+        let has_ledger = has_spool || archive.as_ref().is_some_and(|archive| archive.last().id > 0);
         if let Some(input) = take_over::begin(&coordinator, &mut *store, has_ledger) {
             coordinator.handle(now(), coordinator::Input::Ledger(input));
         }
@@ -395,16 +391,52 @@ fn notes_of(all: &[StateEntry], source: Option<&Arc<str>>) -> Vec<SourceNote> {
     notes.filter(|note| note.source.as_ref() == source).collect()
 }
 
+/// Opens the ledger. Returns the rows of the spool that it does not have, and where it has come to; of no row, if it cannot
+/// be read: alerts do not wait for that, its rows do.
+fn open_ledger(archive: &mut Archive, spool: Vec<Arc<Row>>) -> (Vec<Arc<Row>>, Chain) {
+    let opened = archive.open().and_then(|()| archive.not_there(spool.clone()));
+    match opened {
+        Ok(waiting) => (waiting, archive.last()),
+        Err(error) => {
+            tracing::error!("the ledger cannot be opened: {error}");
+            (spool, Chain::default())
+        }
+    }
+}
+
+/// Goes on behind what the ledger has; whatever it is by now.
+fn restore_ledger(
+    coordinator: &mut Coordinator,
+    archive: Option<&mut Archive>,
+    spool: Vec<Arc<Row>>,
+) {
+    let Some(archive) = archive else { return coordinator.restore_ledger(spool, Chain::default()) };
+    let before = coordinator.member().recorder().chain();
+    let (waiting, last) = open_ledger(archive, spool);
+    coordinator.restore_ledger(waiting, last);
+    let chain = coordinator.member().recorder().chain();
+    if chain != before {
+        tracing::warn!(
+            checkpoint = before.id,
+            ledger = last.id,
+            "the ledger has rows that the state does not lead to: the state is new or older, or it is another ledger; what is \
+             recorded goes on behind them, and what was recorded behind the state may be there twice"
+        );
+    }
+    // If it cannot be opened before it is another one.
+    archive.expect(chain);
+}
+
 fn restore(
     coordinator: &mut Coordinator,
     loaded: Loaded,
-    archive: Chain,
+    archive: Option<&mut Archive>,
     feeds: &[Feed],
     has_heartbeat: bool,
 ) {
     let names: Vec<Arc<str>> = feeds.iter().filter_map(|feed| feed.name.clone()).collect();
     let (report, groups_unusable) = coordinator.restore(loaded.positions, loaded.entries, &names);
-    coordinator.restore_ledger(loaded.spool, archive);
+    restore_ledger(coordinator, archive, loaded.spool);
     // The rules that this process began with were accepted, whatever an earlier one was told; its canary is
     // yet to be sent, and its rows are yet to be written. What is still so is told again.
     let mut over = vec![

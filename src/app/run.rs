@@ -44,9 +44,12 @@ use crate::{
 /// How long a stop waits for notifications that are owed: 10 s. Kubernetes kills after 30.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long a start waits for the state directory that another process still holds: 30 s. A process
-/// that was fenced, or told to stop, lets go of it sooner.
+/// How long a start waits for the state directory, or that of the ledger, that another process still holds: 30 s. A
+/// process that was fenced, or told to stop, lets go of them sooner.
 const STATE_WAIT: Duration = Duration::from_secs(30);
+
+/// How often it looks whether it is free: 200 ms.
+const STATE_LOOK: Duration = Duration::from_millis(200);
 
 /// How often a start looks whether a full disk has room: every second.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
@@ -87,6 +90,9 @@ pub enum RunError {
     /// The state directory.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The ledger is in use by another process.
+    #[error(transparent)]
+    Ledger(ArchiveError),
     /// The port.
     #[error(transparent)]
     Server(#[from] ListenError),
@@ -238,7 +244,7 @@ async fn start(
     let elsewhere = is_elsewhere.then(|| std::path::absolute(months)).transpose()?;
     store.remember_ledger(elsewhere.as_deref())?;
     // Only now that no other process writes them.
-    let (archive, signer) = open_ledger(&general.ledger)?;
+    let (archive, signer) = open_ledger(&general.ledger, status).await?;
     let dead_letters = configuration
         .build_dead_letters()
         .map_err(|problem| RunError::Configuration(vec![*problem]))?;
@@ -281,14 +287,27 @@ fn start_ledger_topic(
     Ok(Some(LedgerTopic::start(directory, producer, Arc::clone(status), Arc::clone(metrics))?))
 }
 
-/// Opens the ledger, with who signs its seals.
-fn open_ledger(settings: &LedgerSettings) -> Result<(Archive, Option<Arc<dyn Sign>>), RunError> {
+/// Opens the ledger, with who signs its seals. If another process writes it, that one is waited for.
+async fn open_ledger(
+    settings: &LedgerSettings,
+    status: &Status,
+) -> Result<(Archive, Option<Arc<dyn Sign>>), RunError> {
     let limits = Limits {
         free_min: settings.free_min,
         size_max: settings.size_max,
         months: settings.months,
     };
-    let archive = Archive::new(&settings.directory, limits);
+    let mut archive = Archive::new(&settings.directory, limits);
+    let deadline = tokio::time::Instant::now() + STATE_WAIT;
+    // Whatever else is wrong with it, its rows wait, and alerts do not.
+    while let Err(error @ ArchiveError::Locked { .. }) = archive.open() {
+        if tokio::time::Instant::now() >= deadline {
+            return Err(RunError::Ledger(error));
+        }
+        let detail = format!("{error}; the start waits for it");
+        status.set_component(archiver::COMPONENT, Health::Starting, &detail);
+        tokio::time::sleep(STATE_LOOK).await;
+    }
     let Some(path) = &settings.signing_key_file else { return Ok((archive, None)) };
     let key = SigningKey::read(path).map_err(RunError::SigningKey)?;
     Ok((archive, Some(Arc::new(key))))
@@ -316,7 +335,7 @@ async fn open_store(
                     tokio::task::block_in_place(|| configuration.take_over(STATE_WAIT / 2))
                         .map_err(RunError::Configuration)?;
                 }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(STATE_LOOK).await;
             }
             // What is told until then is told from the log, of which nothing is lost meanwhile.
             Err(error @ StoreError::Full { .. }) => {

@@ -8,6 +8,7 @@ mod count;
 mod days;
 mod deletions;
 mod filed;
+mod hold;
 mod month;
 pub mod notes;
 mod pack;
@@ -22,7 +23,11 @@ mod spool;
 pub mod verify;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -31,8 +36,9 @@ pub use reader::{MonthStatus, Reader};
 pub use rules_then::{FileThen, RulesThen, Turn, rules_at, rules_before, turns};
 pub use writer::{Archive, Limits, Retired};
 
+use self::month::Month;
 use crate::engine::{
-    ledger::{Chain, Hash},
+    ledger::{Chain, Hash, Row},
     time::WallTime,
 };
 
@@ -49,6 +55,29 @@ pub enum ArchiveError {
         path: PathBuf,
         /// What is wrong, and what to do.
         detail: String,
+    },
+    /// Another process writes there.
+    #[error(
+        "the ledger in {} is in use by another process; each one needs a `ledger.directory` of its own",
+        path.display()
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// What was written is not there any more.
+    #[error(
+        "{}: it ends with row {last}, but rows up to {written} were written: it was deleted, replaced or overwritten \
+         while Tripline runs; rows wait in the checkpoint until the file that was there is put back",
+        path.display()
+    )]
+    Lost {
+        /// The newest file, or the directory.
+        path: PathBuf,
+        /// Its last row.
+        last: u64,
+        /// The last row that was written.
+        written: u64,
     },
     /// The disk has too little room left, which other things need more.
     #[error("{}: only {free} bytes are free, and {needed} stay for other things (`ledger.free_min`)", path.display())]
@@ -109,10 +138,15 @@ pub fn months(directory: &Path) -> Result<Vec<(String, PathBuf)>, ArchiveError> 
 
 /// Bytes of a month on the disk, with those of its journal, which are not in its file yet.
 fn bytes_of(month: &Path) -> u64 {
+    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    bytes(month) + bytes(&journal_of(month))
+}
+
+/// The journal of a month that is written: rows that are not in its file yet.
+fn journal_of(month: &Path) -> PathBuf {
     let mut journal = month.as_os_str().to_owned();
     journal.push("-wal");
-    let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-    bytes(month) + bytes(Path::new(&journal))
+    PathBuf::from(journal)
 }
 
 /// The last row of the newest month; of no row, if there is none.
@@ -124,6 +158,35 @@ pub fn last_row(directory: &Path) -> Result<Chain, ArchiveError> {
         Some((_, path)) => Ok(schema::open_for_reading(&path)?.1.last),
         None => Ok(Chain::default()),
     }
+}
+
+/// The rows that no month has, of some that may be written already. A row with the number of one, but with another line,
+/// is not there: it is of another chain.
+/// Cost: a pass over the rows of the months between the first and the last of them.
+///
+/// # Errors
+/// A month cannot be read.
+pub fn not_there(directory: &Path, rows: Vec<Arc<Row>>) -> Result<Vec<Arc<Row>>, ArchiveError> {
+    let Some(first) = rows.iter().map(|row| row.id).min() else { return Ok(rows) };
+    let last = rows.iter().map(|row| row.id).max();
+    let mut waiting: BTreeMap<u64, Arc<Row>> = rows.into_iter().map(|row| (row.id, row)).collect();
+    // The newest first: what may be there twice was written last.
+    for (name, path) in months(directory)?.into_iter().rev() {
+        let month = Month::open(name, path, None)?;
+        if month.meta.last.id >= first {
+            month.each(first - 1, |row| {
+                let is_there = waiting.get(&row.id).is_some_and(|one| one.line() == row.line());
+                if is_there {
+                    waiting.remove(&row.id);
+                }
+                Some(row.id) < last
+            })?;
+        }
+        if month.meta.previous.id < first {
+            break;
+        }
+    }
+    Ok(waiting.into_values().collect())
 }
 
 fn is_month(name: &str) -> bool {

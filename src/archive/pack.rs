@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::engine::{
     access::{Access, Actor, Object, Outcome, Permission, Usage},
-    ledger::{Content, Row},
+    ledger::{Content, EntryKind, Row},
     time::{EventTime, WallTime},
 };
 
@@ -55,12 +55,6 @@ impl Numbers {
     /// Of a month; whether it is by day, and its objects have verbs.
     pub(super) fn new(is_by_day: bool) -> Numbers {
         Numbers { is_by_day, texts: HashMap::new(), objects: HashMap::new() }
-    }
-
-    /// What was written may not be there: a transaction was undone.
-    pub(super) fn forget(&mut self) {
-        self.texts.clear();
-        self.objects.clear();
     }
 
     fn text(&mut self, connection: &Connection, text: &Arc<str>) -> rusqlite::Result<i64> {
@@ -126,11 +120,16 @@ pub(super) fn find_object(
     connection.prepare_cached(sql)?.query_row(params_from_iter(key), |row| row.get(0)).optional()
 }
 
+/// The kind of an entry in its column.
+pub(super) const fn entry_kind(kind: EntryKind) -> i64 {
+    kind as i64 + 1
+}
+
 /// What a row tells, as its column has it: 0 is an access, -1 a use of a permission.
 pub(super) fn kind_of<T>(content: &Content<T>) -> i64 {
     match content {
         Content::Access(_) => 0,
-        Content::Entry(entry) => entry.kind as i64 + 1,
+        Content::Entry(entry) => entry_kind(entry.kind),
         Content::Usage(_) => USAGE_KIND,
     }
 }

@@ -184,6 +184,8 @@ impl Reader {
     pub fn has_month(&self, name: &str) -> bool {
         let is_broken = |problem: &ArchiveError| {
             let (ArchiveError::File { path, .. }
+            | ArchiveError::Locked { path }
+            | ArchiveError::Lost { path, .. }
             | ArchiveError::NoRoom { path, .. }
             | ArchiveError::Hole { path, .. }) = problem;
             path.file_stem().is_some_and(|stem| stem == name)

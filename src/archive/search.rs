@@ -14,7 +14,7 @@ use super::{
     ArchiveError,
     days::{DAY_OF, SECOND_OF, behind, second_on},
     month::Month,
-    pack::{USAGE_KIND, find_text},
+    pack::{USAGE_KIND, entry_kind, find_text},
     query::{Cursor, Filter, Query},
     schema::explain,
     sieve::Sieve,
@@ -49,7 +49,7 @@ enum Way {
 impl Way {
     /// Entries of a kind.
     fn entries(kind: EntryKind) -> Way {
-        let kind = Value::Integer(kind as i64 + 1);
+        let kind = Value::Integer(entry_kind(kind));
         Way::One("row".to_owned(), "kind = ? AND kind > 0 AND".to_owned(), vec![kind])
     }
 }

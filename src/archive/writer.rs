@@ -8,22 +8,24 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
 use super::{
     ArchiveError, Meta, bytes_of,
     count::Counts,
-    failed, month_of, months,
-    pack::{Numbers, write},
+    failed,
+    hold::{Known, Lock},
+    journal_of, month_of, months, not_there,
+    pack::{Numbers, USAGE_KIND, entry_kind, write},
     schema::{
-        explain, is_by_day, open_for_reading, open_for_writing, read_longest, write_chain,
-        write_longest,
+        explain, is_by_day, open_for_reading, open_for_writing, read_longest, read_meta,
+        write_chain, write_longest,
     },
 };
 use crate::{
     engine::{
-        ledger::{Chain, Hash, Row},
-        time::WallTime,
+        ledger::{Chain, EntryKind, Hash, Row},
+        time::{EventTime, WallTime},
     },
     store::files,
 };
@@ -49,7 +51,13 @@ pub struct Archive {
     limits: Limits,
     is_open: bool,
     open: Option<OpenMonth>,
+    /// Behind what was written last, whatever is found there later.
     last: Chain,
+    /// The last of the rows that were handed over and are there.
+    written: u64,
+    /// Where rows that come lead to, if that was not seen yet.
+    expected: Option<Chain>,
+    lock: Option<Lock>,
     ledger: Option<Hash>,
 }
 
@@ -59,6 +67,8 @@ struct OpenMonth {
     name: String,
     path: PathBuf,
     connection: Connection,
+    /// It and its journal.
+    files: Vec<Known>,
     numbers: Numbers,
     /// How long its longest roll-up is, if that is known of all of its rows.
     longest: Option<Duration>,
@@ -86,23 +96,32 @@ impl Archive {
             is_open: false,
             open: None,
             last: Chain::default(),
+            written: 0,
+            expected: None,
+            lock: None,
             ledger: None,
         }
     }
 
-    /// Opens the newest month, if that was not done, or makes the directory.
+    /// Opens the newest month, if that was not done, or makes the directory. No other process writes there from then on.
     ///
     /// # Errors
-    /// The directory or the newest month cannot be used. It may be tried again.
+    /// [`ArchiveError::Locked`] if another process does. The directory or the newest month cannot be used, or what was
+    /// written is not there. It may be tried again.
     pub fn open(&mut self) -> Result<(), ArchiveError> {
         if self.is_open {
             return Ok(());
         }
-        files::make_directory(&self.directory).map_err(|error| failed(&self.directory, error))?;
-        if let Some((name, path)) = months(&self.directory)?.pop() {
+        let newest = months(&self.directory)?.pop();
+        if newest.is_none() {
+            self.must_have_all(&self.directory, Chain::default())?;
+        }
+        self.take_lock()?;
+        if let Some((name, path)) = newest {
             // One that was sealed by the calendar is for reading only; nothing is written into it then.
             allow_writing(&path)?;
             let (open, meta) = open_month(name, path, Chain::default(), None)?;
+            self.must_have_all(&open.path, meta.last)?;
             (self.last, self.ledger) = (meta.last, meta.ledger);
             self.open = Some(open);
         }
@@ -110,21 +129,73 @@ impl Archive {
         Ok(())
     }
 
+    /// Opens it, if that was not done, and looks whether what was written is still found there. Cheap.
+    ///
+    /// # Errors
+    /// As [`Archive::open`]; or it was deleted or replaced. It may be tried again, when somebody has put it back.
+    pub fn check(&mut self) -> Result<(), ArchiveError> {
+        self.open()?;
+        let lock = self.lock.iter().try_for_each(Lock::check);
+        let files = self.open.iter().flat_map(|open| &open.files).try_for_each(Known::check);
+        let found = lock.and(files);
+        if found.is_err() {
+            self.close();
+        }
+        found
+    }
+
+    /// Whatever is there now is opened before more is written, and what it has counts.
+    fn close(&mut self) {
+        (self.open, self.is_open) = (None, false);
+    }
+
+    fn take_lock(&mut self) -> Result<(), ArchiveError> {
+        if self.lock.as_ref().is_none_or(|lock| lock.check().is_err()) {
+            self.lock = None;
+            files::make_directory(&self.directory)
+                .map_err(|error| failed(&self.directory, error))?;
+            self.lock = Some(Lock::take(&self.directory)?);
+        }
+        Ok(())
+    }
+
+    /// What is found must have all that was written: the checkpoint has given it up.
+    fn must_have_all(&self, path: &Path, found: Chain) -> Result<(), ArchiveError> {
+        if found.id >= self.last.id {
+            return Ok(());
+        }
+        Err(ArchiveError::Lost { path: path.to_owned(), last: found.id, written: self.last.id })
+    }
+
     /// Its last row, with the hash of the chain there.
     pub const fn last(&self) -> Chain {
         self.last
     }
 
-    /// Writes rows that follow each other. Those that it has are passed over. Returns its last row.
+    /// The last of the rows that were handed over and are there: by what was written, not by their numbers alone.
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The rows that come lead to this: what is found there must be what they go on behind, whenever it can be opened.
+    pub const fn expect(&mut self, chain: Chain) {
+        self.expected = Some(chain);
+    }
+
+    /// Writes rows that follow each other. Those that it has are passed over. Returns the last row that was handed over
+    /// and is there.
     ///
     /// # Errors
-    /// Some or all could not be written; they may come again.
+    /// Some or all could not be written; they may come again. Those of another chain never are.
     pub fn append(&mut self, rows: &[Arc<Row>]) -> Result<u64, ArchiveError> {
-        self.open()?;
-        let mut rows: Vec<&Row> =
-            rows.iter().map(|row| &**row).filter(|row| row.id > self.last.id).collect();
+        self.check()?;
+        let (there, mut rows): (Vec<&Arc<Row>>, Vec<&Arc<Row>>) =
+            rows.iter().partition(|row| row.id <= self.last.id);
+        self.pass_over(there.into_iter().cloned().collect())?;
         rows.sort_by_key(|row| row.id);
+        let rows: Vec<&Row> = rows.into_iter().map(|row| &**row).collect();
         let mut rows = rows.as_slice();
+        self.must_lead_on(rows)?;
         while let Some(first) = rows.first() {
             if first.id != self.last.id + 1 {
                 let path = self.open.as_ref().map_or(&self.directory, |open| &open.path).clone();
@@ -137,7 +208,55 @@ impl Archive {
             self.write(&name, of_month)?;
             rows = rest;
         }
-        Ok(self.last.id)
+        Ok(self.written)
+    }
+
+    /// The rows that it does not have, of some that may be written already: see [`not_there`].
+    ///
+    /// # Errors
+    /// A month cannot be read.
+    pub fn not_there(&self, rows: Vec<Arc<Row>>) -> Result<Vec<Arc<Row>>, ArchiveError> {
+        not_there(&self.directory, rows)
+    }
+
+    /// Rows that are there by their numbers must be the rows that are there.
+    fn pass_over(&mut self, rows: Vec<Arc<Row>>) -> Result<(), ArchiveError> {
+        let Some(last) = rows.iter().map(|row| row.id).max() else { return Ok(()) };
+        if let Some(other) = not_there(&self.directory, rows)?.first() {
+            return Err(self.of_another_chain(other.id));
+        }
+        self.written = self.written.max(last);
+        Ok(())
+    }
+
+    /// Rows that follow its last one by their numbers must follow it by their hashes, too.
+    fn must_lead_on(&mut self, rows: &[&Row]) -> Result<(), ArchiveError> {
+        let Some(expected) = self.expected else { return Ok(()) };
+        let mut chain = self.last;
+        for row in rows {
+            if row.id != chain.id + 1 || row.id > expected.id {
+                break;
+            }
+            chain.push(&row.line());
+        }
+        if chain.id == expected.id && chain != expected {
+            return Err(self.of_another_chain(self.last.id));
+        }
+        if chain.id >= expected.id {
+            self.expected = None;
+        }
+        Ok(())
+    }
+
+    fn of_another_chain(&mut self, id: u64) -> ArchiveError {
+        // It may be put right meanwhile, and what it has was never ours.
+        self.close();
+        self.last = Chain { id: self.written, ..Chain::default() };
+        let what = format!(
+            "it is of another chain: its row {id} is not the one that Tripline wrote; put back the ledger that was there, or \
+             start Tripline again, which then goes on behind what is here; rows wait in the checkpoint until then"
+        );
+        failed(&self.directory, what)
     }
 
     /// The month of a row: by its time, but never one before that which is written.
@@ -170,8 +289,7 @@ impl Archive {
             *longest = rows.iter().map(|row| row.lasted()).fold(*longest, Duration::max);
         }
         let last = self.last;
-        let mut run = || -> rusqlite::Result<Chain> {
-            let transaction = connection.transaction()?;
+        let mut run = |transaction: Transaction<'_>| -> rusqlite::Result<Chain> {
             let mut counts = Counts::default();
             let chain = chain_beside(last, rows, || {
                 for row in rows {
@@ -187,18 +305,22 @@ impl Archive {
             transaction.commit()?;
             Ok(chain)
         };
-        let chain = match run() {
-            Ok(chain) => chain,
-            Err(error) => {
-                numbers.forget();
-                let error = explain(path, &error);
-                // Perhaps it is another file by now: it is opened again, and what it has counts.
-                (self.open, self.is_open) = (None, false);
-                return Err(error);
+        let written = begin_behind(last, path, connection)
+            .and_then(|transaction| run(transaction).map_err(|error| explain(path, &error)));
+        // Before anybody is told: what went into a file that was taken away meanwhile comes again.
+        let written = written.and_then(|chain| self.check().map(|()| chain));
+        match written {
+            Ok(chain) => {
+                self.last = chain;
+                self.written = chain.id;
+                Ok(())
             }
-        };
-        self.last = chain;
-        Ok(())
+            Err(error) => {
+                // Perhaps it is another file by now: it is opened again, and what it has counts.
+                self.close();
+                Err(error)
+            }
+        }
     }
 
     /// Ends the month before, and begins one.
@@ -215,18 +337,21 @@ impl Archive {
         Ok(())
     }
 
-    /// Months that are too old or too much, oldest first; never the one that is written.
+    /// Months that are too old or too much, oldest first; never the one that is written. How old they are is told by the
+    /// newest event, if our clock is ahead of it: one start with a clock that is wrong by years deletes nothing.
     ///
     /// # Errors
     /// The directory cannot be read.
     pub fn due(&self, now: WallTime) -> Result<Vec<Retired>, ArchiveError> {
         let mut found = months(&self.directory)?;
+        let newest = found.iter().rev().find_map(|(_, path)| newest_event(path));
+        let oldest = newest
+            .map(|newest| oldest_kept(&month_of(now.min(newest.as_wall())), self.limits.months));
         found.pop();
-        let oldest = oldest_kept(&month_of(now), self.limits.months);
         let mut total = self.bytes();
         let mut due = Vec::new();
         for (month, path) in found {
-            let why = if month < oldest {
+            let why = if oldest.as_ref().is_some_and(|oldest| month < *oldest) {
                 "age"
             } else if total > self.limits.size_max {
                 "size"
@@ -272,7 +397,23 @@ fn open_month(
     } else {
         read_longest(&connection).map_err(explained)?
     };
-    Ok((OpenMonth { name, path, connection, numbers, longest }, meta))
+    let files = vec![Known::of(path.clone())?, Known::of(journal_of(&path))?];
+    Ok((OpenMonth { name, path, connection, files, numbers, longest }, meta))
+}
+
+/// Begins to write behind a row. Somebody may have changed the file: what is written behind another row is torn.
+fn begin_behind<'a>(
+    last: Chain,
+    path: &Path,
+    connection: &'a mut Connection,
+) -> Result<Transaction<'a>, ArchiveError> {
+    let transaction = connection.transaction().map_err(|error| explain(path, &error))?;
+    if read_meta(path, &transaction)?.is_none_or(|meta| meta.last != last) {
+        let what = "it was overwritten, or another program writes into it; put back the file that was there, and rows wait \
+                    in the checkpoint until then";
+        return Err(failed(path, what));
+    }
+    Ok(transaction)
 }
 
 /// Where the chain comes to with more rows. Many are hashed on a thread of its own, while something else is done.
@@ -297,6 +438,15 @@ fn chain_beside<E>(
         meanwhile()?;
         Ok(hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
+}
+
+/// When the newest event was that a month knows of; `None` if it has none, or cannot be read.
+fn newest_event(path: &Path) -> Option<EventTime> {
+    let (connection, _) = open_for_reading(path).ok()?;
+    // Accesses, uses of permissions, and hours in which there were any: other rows have the time of our clock.
+    let kinds = format!("0, {USAGE_KIND}, {}", entry_kind(EntryKind::Coverage));
+    let sql = format!("SELECT at FROM row WHERE kind IN ({kinds}) ORDER BY at DESC LIMIT 1");
+    connection.query_row(&sql, [], |row| row.get(0)).ok().map(EventTime::from_micros)
 }
 
 /// The first month that is kept when so many are.
@@ -329,6 +479,195 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), ArchiveError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        archive::Reader,
+        engine::ledger::{Content, Entry},
+    };
+
+    const LIMITS: Limits = Limits { free_min: 0, size_max: u64::MAX, months: 13 };
+
+    fn rows(ids: std::ops::RangeInclusive<u64>) -> Vec<Arc<Row>> {
+        let recorded = EventTime::parse("2026-11-03T10:00:00Z").unwrap().as_wall();
+        let row = |id: u64| {
+            let entry = Entry::new(EntryKind::Start, &id.to_string(), "started");
+            Arc::new(Row { id, recorded, content: Content::Entry(Box::new(entry)) })
+        };
+        ids.map(row).collect()
+    }
+
+    /// How many rows are found there.
+    fn found(directory: &Path) -> usize {
+        let (mut count, reader) = (0, Reader::open(directory, None).unwrap());
+        reader
+            .each(None, |_| {
+                count += 1;
+                true
+            })
+            .unwrap();
+        assert_eq!((reader.problems().len(), reader.holes()), (0, Vec::new()));
+        count
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        files::make_directory(to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let path = file.unwrap().path();
+            std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+
+    /// A ledger with 50 rows, a copy of it beside it, and 20 more rows.
+    fn begun(place: &Path) -> (Archive, PathBuf, PathBuf) {
+        let (directory, backup) = (place.join("ledger"), place.join("backup"));
+        let mut archive = Archive::new(&directory, LIMITS);
+        archive.append(&rows(1..=50)).unwrap();
+        copy(&directory, &backup);
+        archive.append(&rows(51..=70)).unwrap();
+        (archive, directory, backup)
+    }
+
+    #[test]
+    fn what_is_taken_away_while_it_is_written_is_noticed_and_goes_on_when_it_is_back() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut archive, directory, _) = begun(place.path());
+        let away = place.path().join("away");
+        archive.check().unwrap();
+        // All of the directory, only the month, only its journal.
+        for name in ["", "2026-11.db", "2026-11.db-wal"] {
+            let path = directory.join(name);
+            let last = archive.last().id;
+            std::fs::rename(&path, &away).unwrap();
+            let error = archive.check().unwrap_err().to_string();
+            assert!(error.contains("was deleted or replaced while Tripline runs"), "{error}");
+            if name != "2026-11.db-wal" {
+                for _ in 0..2 {
+                    let error = archive.append(&rows(last + 1..=last + 5)).unwrap_err().to_string();
+                    assert!(error.contains("until the file that was there is put back"), "{error}");
+                }
+                assert_eq!(directory.exists(), !name.is_empty(), "nothing is put into its place");
+            }
+            assert_eq!(archive.last().id, last);
+            drop(std::fs::remove_file(&path));
+            std::fs::rename(&away, &path).unwrap();
+            assert_eq!(archive.append(&rows(last + 1..=last + 5)).unwrap(), last + 5);
+            assert_eq!(found(&directory) as u64, last + 5);
+        }
+    }
+
+    /// Between the look before and the commit, too.
+    #[test]
+    fn what_went_into_a_file_that_was_taken_away_comes_again() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut archive, directory, _) = begun(place.path());
+        let away = place.path().join("away");
+        std::fs::rename(&directory, &away).unwrap();
+        let more = rows(71..=80);
+        let unseen: Vec<&Row> = more.iter().map(|row| &**row).collect();
+        archive.write("2026-11", &unseen).unwrap_err();
+        assert_eq!(archive.last().id, 70);
+        std::fs::rename(&away, &directory).unwrap();
+        assert_eq!(archive.append(&more).unwrap(), 80);
+        assert_eq!(found(&directory), 80);
+    }
+
+    #[test]
+    fn an_older_copy_in_its_place_is_not_written_on() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut archive, directory, backup) = begun(place.path());
+        let kept = place.path().join("kept");
+        std::fs::rename(&directory, &kept).unwrap();
+        copy(&backup, &directory);
+        archive.append(&rows(71..=80)).unwrap_err();
+        let error = archive.append(&rows(71..=80)).unwrap_err();
+        assert!(matches!(error, ArchiveError::Lost { last: 50, written: 70, .. }), "{error}");
+        assert_eq!((archive.last().id, found(&directory)), (70, 50));
+        std::fs::remove_dir_all(&directory).unwrap();
+        std::fs::rename(&kept, &directory).unwrap();
+        assert_eq!(archive.append(&rows(71..=80)).unwrap(), 80);
+        assert_eq!(found(&directory), 80);
+    }
+
+    #[test]
+    fn an_older_copy_written_over_it_is_not_written_on() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut archive, directory, backup) = begun(place.path());
+        // Into the files that are open.
+        copy(&backup, &directory);
+        archive.check().unwrap();
+        let error = archive.append(&rows(71..=80)).unwrap_err().to_string();
+        assert!(error.contains("it was overwritten"), "{error}");
+        let error = archive.append(&rows(71..=80)).unwrap_err();
+        assert!(matches!(error, ArchiveError::Lost { last: 50, written: 70, .. }), "{error}");
+        assert_eq!(found(&directory), 50);
+    }
+
+    #[test]
+    fn a_second_process_is_kept_out_until_the_first_is_gone() {
+        let place = tempfile::tempdir().unwrap();
+        let (first, directory, backup) = begun(place.path());
+        let mut second = Archive::new(&directory, LIMITS);
+        let error = second.append(&rows(71..=80)).unwrap_err();
+        assert!(matches!(error, ArchiveError::Locked { .. }), "{error}");
+        drop(first);
+        assert_eq!(second.append(&rows(71..=80)).unwrap(), 80);
+        // Whoever reads needs no lock, and one that is in the way of it is said.
+        assert_eq!(found(&directory), 80);
+        std::fs::remove_file(backup.join(super::super::hold::LOCK_NAME)).unwrap();
+        std::fs::create_dir(backup.join(super::super::hold::LOCK_NAME)).unwrap();
+        let error = Archive::new(&backup, LIMITS).open().unwrap_err().to_string();
+        assert!(error.contains("ledger.lock: cannot lock it"), "{error}");
+    }
+
+    /// What a recorder made that goes on behind other rows.
+    fn others(ids: std::ops::RangeInclusive<u64>) -> (Vec<Arc<Row>>, Chain) {
+        let all = rows(1..=*ids.end());
+        let other = |row: &Arc<Row>| {
+            let entry = Entry::new(EntryKind::Stop, "another one", "stopped");
+            Arc::new(Row { content: Content::Entry(Box::new(entry)), ..(**row).clone() })
+        };
+        let all: Vec<_> = all.iter().map(other).collect();
+        let mut chain = Chain::default();
+        for row in &all {
+            chain.push(&row.line());
+        }
+        (all.into_iter().filter(|row| ids.contains(&row.id)).collect(), chain)
+    }
+
+    /// The state is new or older, and the ledger could not be opened when it began.
+    #[test]
+    fn rows_of_another_chain_are_neither_passed_over_nor_written_behind_it() {
+        // All are there by their numbers, some, the next ones, none at all.
+        for (from, to) in [(1, 20), (60, 90), (71, 90), (71, 70)] {
+            let place = tempfile::tempdir().unwrap();
+            let (archive, directory, _) = begun(place.path());
+            drop(archive);
+            let mut archive = Archive::new(&directory, LIMITS);
+            let (other, chain) = others(from..=to);
+            archive.expect(chain);
+            for _ in 0..2 {
+                let error = archive.append(&other).unwrap_err().to_string();
+                assert!(error.contains("it is of another chain"), "{from} {error}");
+                assert_eq!((archive.written(), found(&directory)), (0, 70));
+            }
+            // Their own ledger is put back.
+            std::fs::remove_dir_all(&directory).unwrap();
+            Archive::new(&directory, LIMITS).append(&others(1..=from - 1).0).unwrap();
+            assert_eq!(archive.append(&other).unwrap(), if to < from { 0 } else { to });
+            assert_eq!(found(&directory) as u64, to.max(from - 1));
+        }
+    }
+
+    /// Where the lock is deleted, others could come in: it is taken anew.
+    #[test]
+    fn a_lock_that_is_deleted_is_taken_again() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut archive, directory, _) = begun(place.path());
+        std::fs::remove_file(directory.join(super::super::hold::LOCK_NAME)).unwrap();
+        archive.check().unwrap_err();
+        archive.check().unwrap();
+        let error = Archive::new(&directory, LIMITS).open().unwrap_err();
+        assert!(matches!(error, ArchiveError::Locked { .. }), "{error}");
+    }
 
     #[test]
     fn the_first_month_that_is_kept() {

@@ -67,7 +67,7 @@ const EXIT_CODES: &str = "Exit codes:
   1  the answer is no (a test failed, …), or something outside failed and a restart may help
   2  command line, configuration or rules are wrong; nothing was consumed
   3  another Tripline process has taken over the stream; this one stopped and delivers nothing more
-  4  the state directory is in use by another process, or was written by a newer version
+  4  the state directory or the ledger is in use by another process, or the state was written by a newer version
   5  what there is does not show the answer: evidence of a rule that compares with what came before
   130  ended by Ctrl-C before all was done; a backtest shows what it had found";
 

@@ -31,7 +31,7 @@ use crate::{
   1  something outside failed, such as a port in use; a restart may help
   2  configuration or rules are wrong; nothing was read
   3  another process has taken over the stream
-  4  the state is in use by another process, or was written by a newer version
+  4  the state or the ledger is in use by another process, or the state was written by a newer version
 
 Examples:
   tripline run
@@ -74,7 +74,8 @@ pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
                 RunError::Source(SourceError::Config(_))
                 | RunError::Configuration(_)
                 | RunError::SigningKey(_) => exit::USAGE,
-                RunError::Store(StoreError::Newer { .. } | StoreError::Locked { .. }) => {
+                RunError::Ledger(_)
+                | RunError::Store(StoreError::Newer { .. } | StoreError::Locked { .. }) => {
                     exit::STATE
                 }
                 RunError::Source(SourceError::Fatal(_))

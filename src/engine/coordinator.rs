@@ -335,10 +335,10 @@ impl Coordinator {
         report
     }
 
-    /// Takes over the ledger: rows that the archive may not have yet, and where it has come to. See
+    /// Takes over the ledger: rows that the archive does not have yet, and where it has come to. See
     /// [`Member::restore_ledger`].
     pub fn restore_ledger(&mut self, rows: Vec<Arc<Row>>, archive: Chain) {
-        let left = self.member.restore_ledger(rows, archive);
+        let left = self.member.restore_ledger(self.now, rows, archive);
         if !left.is_empty() {
             self.effects.push_back(Effect::Archive(left));
         }

@@ -216,10 +216,15 @@ impl Member {
         (report, groups_unusable)
     }
 
-    /// Takes over the rows that the archive may not have yet, and where the archive has come to. Returns
-    /// those that it does not have.
-    pub fn restore_ledger(&mut self, rows: Vec<Arc<Row>>, archive: Chain) -> Vec<Arc<Row>> {
-        self.recorder.resume(rows, archive)
+    /// Takes over the rows that the archive does not have yet, and where the archive has come to. Returns
+    /// those that are to be written as they are.
+    pub fn restore_ledger(
+        &mut self,
+        now: WallTime,
+        rows: Vec<Arc<Row>>,
+        archive: Chain,
+    ) -> Vec<Arc<Row>> {
+        self.recorder.resume(now, rows, archive)
     }
 
     /// Seals of the ledger are signed from now on.

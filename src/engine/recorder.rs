@@ -9,6 +9,7 @@ mod coverage;
 mod exceptions;
 mod flood;
 mod missing;
+mod resume;
 mod roll_up;
 mod rule_sets;
 mod usage;
@@ -471,24 +472,6 @@ impl Recorder {
             Key::UsageSince => self.usage.restore_since(postcard::from_bytes(&entry.value).ok()?),
         }
         Some(())
-    }
-
-    /// Takes over the rows of the spool, and where the archive has come to. Returns the rows that it does
-    /// not have. If the archive is ahead, the state was lost, and the ledger goes on behind it.
-    pub fn resume(&mut self, rows: Vec<Arc<Row>>, archive: Chain) -> Vec<Arc<Row>> {
-        if self.chain.id > 0 {
-            self.usage.resume();
-        }
-        if archive.id > self.chain.id {
-            (self.chain, self.sealed) = (archive, Sealed { id: archive.id, at: None });
-            self.archived(archive.id);
-            return Vec::new();
-        }
-        let left: Vec<Arc<Row>> = rows.into_iter().filter(|row| row.id > self.archived).collect();
-        for row in &left {
-            self.hold(row.id, row.line().len());
-        }
-        left
     }
 
     fn observed(&mut self, now: WallTime, observed: &Observed) {

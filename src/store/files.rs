@@ -1,8 +1,8 @@
 //! Files of our own: for nobody else, and never behind a symbolic link that somebody put in their place.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io,
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
@@ -51,6 +51,24 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
             _ => error,
         })?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
+}
+
+/// Opens a file, or makes it, and locks it against other processes for as long as what comes back lives; the kernel lets
+/// go of it when the process dies. It holds the owner's process id, for people. `None` if another one has it.
+pub(crate) fn lock(path: &Path) -> io::Result<Option<File>> {
+    let mut file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()))?;
+    Ok(Some(file))
+}
+
+/// Which file a path leads to: device and number. Whoever replaces it puts another one there.
+pub(crate) fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 #[cfg(test)]

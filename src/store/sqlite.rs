@@ -10,9 +10,8 @@
 //! written again, which changes nothing.
 
 use std::{
-    fs::{File, TryLockError},
-    io::Write as _,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    fs::File,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -98,7 +97,7 @@ impl SqliteStore {
             set_up(&connection).and_then(|()| connection.transaction()).and_then(create_schema);
         migrated.map_err(|error| explain(&path, &error))?;
         let identity =
-            identity_of(&path).map_err(|error| broken("cannot find the file", &error))?;
+            files::identity_of(&path).map_err(|error| broken("cannot find the file", &error))?;
         Ok(SqliteStore { path, identity, connection, _lock: lock })
     }
 
@@ -152,7 +151,7 @@ impl Store for SqliteStore {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        let is_there = identity_of(&self.path).is_ok_and(|found| found == self.identity);
+        let is_there = files::identity_of(&self.path).is_ok_and(|found| found == self.identity);
         let gone = || StoreError::Gone { path: self.path.display().to_string() };
         if is_there { Ok(()) } else { Err(gone()) }
     }
@@ -168,19 +167,11 @@ impl Store for SqliteStore {
 }
 
 fn lock(dir: &Path, path: &Path) -> Result<File, StoreError> {
-    let at = || path.display().to_string();
     let lock_path = dir.join(LOCK_NAME);
-    let io = |error: std::io::Error| {
+    let locked = files::lock(&lock_path).map_err(|error| {
         of_system(path, &format!("cannot lock {}", lock_path.display()), &error)
-    };
-    let mut file = files::open(&lock_path).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: at() }),
-        Err(TryLockError::Error(error)) => return Err(io(error)),
-    }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
-    Ok(file)
+    })?;
+    locked.ok_or_else(|| StoreError::Locked { path: path.display().to_string() })
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -402,11 +393,6 @@ fn read_rows(
         Ok((row.get(6)?, ledger_row))
     })?;
     rows.collect()
-}
-
-/// Which file this is.
-fn identity_of(path: &Path) -> std::io::Result<(u64, u64)> {
-    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// What the operating system refused.

@@ -149,6 +149,20 @@ fn state_that_another_process_keeps_is_waited_for_and_then_given_up() {
 
 /// Needs no service, so it always runs.
 #[test]
+fn a_ledger_that_another_process_writes_is_waited_for_and_then_given_up() {
+    let tripline = Tripline::new(NOWHERE, &[SECRET_READ]);
+    let ledger = tripline.path().join("state/ledger");
+    fs::create_dir_all(&ledger).unwrap();
+    let lock = File::create(ledger.join("ledger.lock")).unwrap();
+    lock.lock().unwrap();
+    let output = tripline.command("run").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(STATE), "{said}");
+    assert!(said.contains("is in use by another process; each one needs"), "{said}");
+}
+
+/// Needs no service, so it always runs.
+#[test]
 fn state_that_cannot_be_used_is_said() {
     for (name, text) in [("state", "a file"), ("state/tripline.db", "not a database")] {
         let tripline = Tripline::new(NOWHERE, &[SECRET_READ]);

@@ -12,7 +12,7 @@ use crate::engine::{
 };
 
 /// What is to be committed so that entries stand in the ledger behind all that a process made durable. `state`
-/// and `spool` are what its store has, `archive` is where its month files have come to.
+/// and `spool` are what its store has, without rows that its month files have, `archive` is where its month files have come to.
 pub fn append_entries(
     state: Vec<StateEntry>,
     spool: Vec<Arc<Row>>,
@@ -27,7 +27,7 @@ pub fn append_entries(
             recorder.restore(&entry).unwrap_or_default();
         }
     }
-    drop(recorder.resume(spool, archive));
+    drop(recorder.resume(now, spool, archive));
     for entry in entries {
         recorder.entry(now, entry);
     }

@@ -54,6 +54,9 @@ const NOW: WallTime = WallTime::from_micros(1_000_000_000);
 fn restored(recorder: &mut Recorder, stored: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> Recorder {
     let (mut changes, mut rows) = (Vec::new(), Vec::new());
     recorder.take_changes(&mut changes, &mut rows);
+    // The archive has all rows before them.
+    let head = stored.get(&head_key()).map(|head| postcard::from_bytes::<Head>(head).unwrap());
+    let archive = head.map_or(Chain::default(), |head| Chain { id: head.id, head: head.hash });
     for StateChange { key, value, .. } in changes {
         match value {
             Some(value) => stored.insert(key, value),
@@ -66,8 +69,8 @@ fn restored(recorder: &mut Recorder, stored: &mut BTreeMap<Vec<u8>, Vec<u8>>) ->
         let entry = StateEntry { table, key: key.clone(), value: value.clone() };
         assert_eq!(other.restore(&entry), Some(()));
     }
-    let archive = other.chain();
-    other.resume(rows, Chain { id: 0, ..archive });
+    let fresh = rows.len();
+    assert_eq!(other.resume(NOW, rows, archive).len(), fresh);
     other
 }
 
@@ -288,9 +291,52 @@ fn names_that_a_roll_up_leaves_out_are_told_from_lists() {
 fn a_ledger_whose_state_was_lost_goes_on_behind_its_archive() {
     let mut recorder = Recorder::new(&EngineSettings::default());
     let archive = Chain { id: 700, head: [7; 32] };
-    assert!(recorder.resume(Vec::new(), archive).is_empty());
+    assert!(recorder.resume(NOW, Vec::new(), archive).is_empty());
     recorder.entry(NOW, Entry::new(EntryKind::Start, "1", "started"));
-    assert_eq!((recorder.chain().id, recorder.fresh[0].id), (701, 701));
+    assert_eq!((recorder.chain().id, recorder.fresh[0].id), (702, 701));
+    let told = recorder.fresh[0].entry().unwrap();
+    assert_eq!((told.kind, told.what.as_str()), (EntryKind::Gap, "rewound"));
+    assert_eq!((told.count_of("checkpoint"), told.count_of("ledger")), (0, 700));
+}
+
+/// The rows that wait are not those of the ledger that is there by now: none is taken for one of its rows, nor put behind a
+/// row that it does not follow.
+#[test]
+fn rows_that_wait_go_behind_a_ledger_of_another_chain() {
+    let entry = |number: u64| Entry::new(EntryKind::Start, &number.to_string(), "started");
+    let other = |id| Chain { id, head: [7; 32] };
+    // The ledger is ahead, as far, where the rows begin, and before all of them; the last is a hole for which somebody may
+    // still put back the month that has it.
+    for (archive, begin) in [(300, Some(301)), (5, Some(6)), (2, Some(3)), (1, None)] {
+        let mut recorder = Recorder::new(&EngineSettings::default());
+        for number in 1..=2 {
+            recorder.entry(NOW, entry(number));
+        }
+        let (mut stored, mut rows) = (Vec::new(), Vec::new());
+        recorder.take_changes(&mut stored, &mut rows);
+        rows.clear();
+        for number in 3..=5 {
+            recorder.entry(NOW, entry(number));
+        }
+        recorder.take_changes(&mut stored, &mut rows);
+        let mut again = Recorder::new(&EngineSettings::default());
+        for StateChange { table, key, value } in stored {
+            again.restore(&StateEntry { table, key, value: value.unwrap() }).unwrap();
+        }
+        let left = again.resume(NOW, rows, other(archive));
+        let Some(begin) = begin else {
+            assert_eq!((left.len(), again.chain()), (3, recorder.chain()));
+            continue;
+        };
+        let mut chain = other(archive);
+        for row in &again.fresh {
+            chain.push(&row.line());
+        }
+        assert!(left.is_empty() && again.fresh[0].id == begin && chain == again.chain());
+        let told: Vec<_> =
+            again.fresh.iter().map(|row| &row.entry().unwrap().subject[..]).collect();
+        assert_eq!(told, ["ledger", "3", "4", "5"]);
+    }
 }
 
 /// Secrets that somebody read by a permission.

@@ -257,7 +257,9 @@ impl World {
         let mut life = Life::new(now, wall, self.rule_set, plan, next, horizon);
         let (report, groups_unusable) =
             life.coordinator.restore(loaded.positions, loaded.entries, &[]);
-        life.coordinator.restore_ledger(loaded.spool, self.disk.chain);
+        let archived = self.disk.chain;
+        let spool = loaded.spool.into_iter().filter(|row| row.id > archived.id).collect();
+        life.coordinator.restore_ledger(spool, archived);
         let readable = report.unusable == 0 && groups_unusable == 0;
         ensure("what was stored can be read", readable || self.is_torn(), || {
             format!("{report:?}")
