@@ -15,7 +15,7 @@ use super::{
     ServerContext,
     caller::Caller,
     console::assets::ASSETS,
-    door::{Known, field, own, too_many},
+    door::{Known, Shown, field, own, too_many},
     guard::Guard,
 };
 use crate::{telemetry::Refusal, web::Peer};
@@ -59,15 +59,15 @@ pub(super) async fn log_in(
 ) -> Response {
     let get = |name: &str| field(&body, name).unwrap_or_default();
     let (to, bearer, user) = (get("to"), get("bearer"), get("user"));
-    let known = if bearer.is_empty() {
-        guard.door.password(&user, &get("password"), peer.address)
+    let shown = if bearer.is_empty() {
+        Shown::password(&user, &get("password"))
     } else {
-        guard.door.token(bearer.trim(), peer.address)
+        Shown::token(bearer.trim())
     };
     let address = peer.address.to_string();
-    match known {
+    match guard.door.by_shown(&shown, peer.address) {
         Known::Caller(caller) => match context.desk.logged(&caller, "logged in") {
-            Ok(()) => with_cookie(Redirect::to(own(&to)), &guard.door.begin(&caller)),
+            Ok(()) => with_cookie(Redirect::to(own(&to)), &guard.door.begin(&caller, shown)),
             Err(problem) => page(&guard, &to, &problem.message, problem.status),
         },
         Known::Blocked => {

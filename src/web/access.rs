@@ -123,15 +123,9 @@ impl Access {
         self.config.basic.is_some()
     }
 
-    /// Whether it is one of the tokens.
-    pub fn allows_token(&self, token: &str) -> bool {
-        !self.is_open() && self.is_good(hash("bearer", token))
-    }
-
-    /// Whether user and password are right.
-    pub fn allows_password(&self, user: &str, password: &str) -> bool {
-        let encoded = STANDARD.encode(format!("{user}:{password}"));
-        !self.is_open() && self.is_good(hash("basic", &encoded))
+    /// Whether it is the hash of a token, or of user and password, that are right now.
+    pub fn knows(&self, hash: blake3::Hash) -> bool {
+        !self.is_open() && self.is_good(hash)
     }
 
     /// Whether a request with these headers comes from somebody who may ask.
@@ -189,11 +183,17 @@ impl Access {
 /// The hash of a value of `Authorization`; schemes are written in any case.
 fn normal(value: &HeaderValue) -> Option<blake3::Hash> {
     let (scheme, rest) = value.to_str().ok()?.trim().split_once(' ')?;
-    Some(hash(scheme, rest.trim_start()))
+    Some(authorization_hash(scheme, rest.trim_start()))
 }
 
-fn hash(scheme: &str, rest: &str) -> blake3::Hash {
-    blake3::hash(format!("{} {rest}", scheme.to_ascii_lowercase()).as_bytes())
+/// The hash of what `Authorization` says: a scheme, and what is shown by it.
+pub fn authorization_hash(scheme: &str, shown: &str) -> blake3::Hash {
+    blake3::hash(format!("{} {shown}", scheme.to_ascii_lowercase()).as_bytes())
+}
+
+/// The hash of what `Authorization` says with a user and a password.
+pub fn basic_hash(user: &str, password: &str) -> blake3::Hash {
+    authorization_hash("basic", &STANDARD.encode(format!("{user}:{password}")))
 }
 
 fn good(config: &AccessConfig, found: &Content) -> Result<Vec<blake3::Hash>, String> {
@@ -210,7 +210,7 @@ fn good(config: &AccessConfig, found: &Content) -> Result<Vec<blake3::Hash>, Str
                 let why = "a token is letters, digits and signs, one a line";
                 return Err(format!("bearer_token: {why}"));
             }
-            good.push(hash("bearer", token));
+            good.push(authorization_hash("bearer", token));
         }
         if good.is_empty() {
             return Err("bearer_token: there is none in it".to_owned());
@@ -218,7 +218,7 @@ fn good(config: &AccessConfig, found: &Content) -> Result<Vec<blake3::Hash>, Str
     }
     if let Some((user, _)) = &config.basic {
         let password = text("basic_auth.password")?;
-        good.push(hash("basic", &STANDARD.encode(format!("{user}:{password}"))));
+        good.push(basic_hash(user, password));
     }
     Ok(good)
 }

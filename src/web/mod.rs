@@ -14,7 +14,7 @@ mod listener;
 mod settings;
 mod subject;
 
-pub use access::{Access, AccessConfig, basic_auth};
+pub use access::{Access, AccessConfig, authorization_hash, basic_auth, basic_hash};
 pub use auth::{
     AuthConfig, ProxyConfig, Role, SlackUserConfig, TOKEN_BYTES_MIN, TokenConfig, TokenSecret,
     UserConfig, WAYS_IN,

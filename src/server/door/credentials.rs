@@ -5,13 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest as _, Sha256};
-
-use super::Role;
-use crate::{
-    engine::ledger::Hash,
-    web::{AuthConfig, SecretSource, TOKEN_BYTES_MIN, TokenSecret, bare},
-};
+use super::{Role, Shown};
+use crate::web::{AuthConfig, SecretSource, TOKEN_BYTES_MIN, TokenSecret, bare};
 
 /// How long a look at the secrets holds for what is right: 1 s. What is wrong is compared with what is
 /// there now.
@@ -37,16 +32,6 @@ struct Secrets {
     proxy: Option<blake3::Hash>,
 }
 
-/// The hash of a token, as the configuration may have it instead of the token.
-fn token_hash(token: &str) -> blake3::Hash {
-    let hash: Hash = Sha256::digest(token.as_bytes()).into();
-    blake3::Hash::from_bytes(hash)
-}
-
-fn password_hash(user: &str, password: &str) -> blake3::Hash {
-    blake3::hash(format!("{user}:{password}").as_bytes())
-}
-
 impl Credentials {
     /// Reads the secrets.
     ///
@@ -63,19 +48,15 @@ impl Credentials {
         &self.config
     }
 
-    /// Whose token it is, and what they are.
-    pub(super) fn token(&self, token: &str) -> Option<(String, Vec<Role>)> {
-        let hash = token_hash(token);
-        let index = self.look_up(|known| known.tokens.iter().position(|one| *one == hash))?;
-        let token = self.config.tokens.get(index)?;
-        Some((token.name.clone(), token.roles.clone()))
-    }
-
-    /// What somebody is who has a password.
-    pub(super) fn password(&self, user: &str, password: &str) -> Option<Vec<Role>> {
-        let hash = password_hash(user, password);
-        let index = self.look_up(|known| known.passwords.iter().position(|one| *one == hash))?;
-        Some(self.config.users.get(index)?.roles.clone())
+    /// Whose it is what somebody shows, and what they are, by what is right now.
+    pub(super) fn owner(&self, shown: &Shown) -> Option<(&str, &[Role])> {
+        let is_it = |hash: &blake3::Hash| *hash == shown.hash;
+        if shown.user.is_some() {
+            let index = self.look_up(|known| known.passwords.iter().position(is_it))?;
+            return self.config.users.get(index).map(|one| (&*one.username, &*one.roles));
+        }
+        let index = self.look_up(|known| known.tokens.iter().position(is_it))?;
+        self.config.tokens.get(index).map(|one| (&*one.name, &*one.roles))
     }
 
     /// Whether it is the secret of the proxy.
@@ -137,14 +118,14 @@ impl Secrets {
                         let why = format!("a token has at least {TOKEN_BYTES_MIN} characters");
                         return Err(format!("{path}: {why}; make one: `openssl rand -hex 32`"));
                     }
-                    token_hash(&text)
+                    Shown::token(&text).hash
                 }
             });
         }
         let mut passwords = Vec::new();
         for (index, user) in config.users.iter().enumerate() {
             let text = next(format!("auth.basic[{index}].password"))?;
-            passwords.push(password_hash(&user.username, &text));
+            passwords.push(Shown::password(&user.username, &text).hash);
         }
         let proxy = match &config.proxy {
             Some(_) => Some(blake3::hash(next("auth.proxy.secret".to_owned())?.as_bytes())),

@@ -6,6 +6,7 @@ mod credentials;
 mod forms;
 mod led;
 mod sessions;
+mod shown;
 mod tries;
 
 use std::{
@@ -26,6 +27,7 @@ pub(super) use forms::{field, is_form};
 pub(super) use led::{login_path, own, too_many};
 use sessions::Sessions;
 pub(super) use sessions::{COOKIE, COOKIE_SECURE};
+pub(super) use shown::Shown;
 use tries::Tries;
 
 /// Bytes of a name that a proxy or a certificate may say: 256.
@@ -135,25 +137,44 @@ impl Door {
         };
         let rest = rest.trim_start();
         Some(match scheme.to_ascii_lowercase().as_str() {
-            "bearer" => self.token(rest, peer.address),
+            "bearer" => self.by_shown(&Shown::token(rest), peer.address),
             "basic" => match basic(rest) {
-                Some((user, password)) => self.password(&user, &password, peer.address),
+                Some((user, password)) => {
+                    self.by_shown(&Shown::password(&user, &password), peer.address)
+                }
                 None => wrong(),
             },
             _ => wrong(),
         })
     }
 
-    /// Who has a token. A right one is always taken: nobody guesses one, so tries need not be bounded.
-    pub(super) fn token(&self, token: &str, address: IpAddr) -> Known {
-        let found = self.credentials.as_ref().and_then(|known| known.token(token));
-        if let Some((name, roles)) = found {
-            return self.caller(&name, roles, address, Way::Token);
+    /// Who shows that. A token is always looked at: nobody guesses one, so tries need not be bounded; a password only
+    /// unless too many wrong ones came from there.
+    pub(super) fn by_shown(&self, shown: &Shown, address: IpAddr) -> Known {
+        let Some(user) = &shown.user else {
+            return match self.owner(shown) {
+                Some((name, roles)) => self.caller(&name, roles, address, Way::Token),
+                None => Known::Wrong(String::new(), "this token is not known"),
+            };
+        };
+        if !self.tries().may(address, Instant::now()) {
+            return Known::Blocked;
         }
-        if self.access.allows_token(token) {
-            return self.caller("bearer_token", Role::ALL.to_vec(), address, Way::Token);
+        if let Some((name, roles)) = self.owner(shown) {
+            return self.caller(&name, roles, address, Way::Basic);
         }
-        Known::Wrong(String::new(), "this token is not known")
+        self.tries().failed(address, Instant::now());
+        Known::Wrong(user.clone(), "user or password is wrong")
+    }
+
+    /// Whose it is what somebody shows, and what they are, by the secrets that are in force now.
+    fn owner(&self, shown: &Shown) -> Option<(String, Vec<Role>)> {
+        if let Some((name, roles)) = self.credentials.as_ref().and_then(|known| known.owner(shown))
+        {
+            return Some((name.to_owned(), roles.to_vec()));
+        }
+        let name = shown.user.as_deref().unwrap_or("bearer_token");
+        self.access.knows(shown.access_hash).then(|| (name.to_owned(), Role::ALL.to_vec()))
     }
 
     /// Who a user of Slack is. That Slack says so was seen by its signature.
@@ -165,34 +186,18 @@ impl Door {
         }
     }
 
-    /// Who has a password, unless too many wrong ones came from there.
-    pub(super) fn password(&self, user: &str, password: &str, address: IpAddr) -> Known {
-        if !self.tries().may(address, Instant::now()) {
-            return Known::Blocked;
-        }
-        let found = self.credentials.as_ref().and_then(|known| known.password(user, password));
-        if let Some(roles) = found {
-            return self.caller(user, roles, address, Way::Basic);
-        }
-        if self.access.allows_password(user, password) {
-            return self.caller(user, Role::ALL.to_vec(), address, Way::Basic);
-        }
-        self.tries().failed(address, Instant::now());
-        Known::Wrong(user.to_owned(), "user or password is wrong")
-    }
-
+    /// Who has a session. It is over when what it was begun with is right no longer: whoever changes a secret that
+    /// leaked ends what was begun with it.
     fn by_session(&self, headers: &HeaderMap, peer: &Peer) -> Option<Known> {
         let name = if self.is_secure { COOKIE_SECURE } else { COOKIE };
         let id = sessions::cookie(headers, name)?;
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = sessions.find(&id, Instant::now())?;
-        Some(Known::Caller(Caller {
-            name: session.name.clone(),
-            roles: session.roles.clone(),
-            address: peer.address,
-            way: Way::Session,
-            form_token: session.form_token.clone(),
-        }))
+        let session = self.sessions().find(&id, Instant::now())?.clone();
+        let Some((name, roles)) = self.owner(&session.shown) else {
+            self.sessions().end(&id);
+            return None;
+        };
+        let (address, form_token) = (peer.address, session.form_token);
+        Some(Known::Caller(Caller { name, roles, address, way: Way::Session, form_token }))
     }
 
     /// What a proxy says, and whether somebody else said it.
@@ -247,11 +252,10 @@ impl Door {
         Known::Nobody
     }
 
-    /// Begins a session of somebody who said who they are, and makes its cookie.
-    pub(super) fn begin(&self, caller: &Caller) -> String {
+    /// Begins a session of somebody who was known by what they showed, and makes its cookie.
+    pub(super) fn begin(&self, caller: &Caller, shown: Shown) -> String {
         let (id, form_token) = (random_text(), random_text());
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.begin(&id, caller, form_token, Instant::now());
+        self.sessions().begin(&id, (&caller.name, shown), form_token, Instant::now());
         let (name, secure) =
             if self.is_secure { (COOKIE_SECURE, "; Secure") } else { (COOKIE, "") };
         let seconds = sessions::LIFE.as_secs();
@@ -263,9 +267,13 @@ impl Door {
         let (name, secure) =
             if self.is_secure { (COOKIE_SECURE, "; Secure") } else { (COOKIE, "") };
         if let Some(id) = sessions::cookie(headers, name) {
-            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).end(&id);
+            self.sessions().end(&id);
         }
         format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{secure}")
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tries(&self) -> std::sync::MutexGuard<'_, Tries> {
@@ -307,5 +315,7 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
     blake3::hash(one.as_bytes()) == blake3::hash(other.as_bytes())
 }
 
+#[cfg(test)]
+mod secrets_tests;
 #[cfg(test)]
 mod tests;

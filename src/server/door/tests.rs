@@ -120,16 +120,25 @@ groups: {viewers: [viewer], responders: [responder], auditors: [auditor]}
 
 const ROLES: [(&str, &str); 3] = [("viewer", "vera"), ("responder", "rita"), ("auditor", "adam")];
 
-struct World {
+pub(super) struct World {
     status: Arc<Status>,
     service: TowerToHyperService<axum::Router>,
     entries: mpsc::Receiver<Entry>,
     metrics: Arc<Metrics>,
-    guard: Arc<Guard>,
+    pub(super) guard: Arc<Guard>,
     _directory: tempfile::TempDir,
 }
 
 fn world(auth: &str, is_reachable: bool) -> World {
+    let read: SecretSource = Arc::new(|secret| match secret {
+        SecretRef::Inline(text) => Ok(text.clone()),
+        _ => Err("no such secret".to_owned()),
+    });
+    world_with(auth, is_reachable, read)
+}
+
+/// A world whose secrets are what is read.
+pub(super) fn world_with(auth: &str, is_reachable: bool, read: SecretSource) -> World {
     let settings = if auth.is_empty() {
         ServerSettings { is_for_anybody: false, ..ServerSettings::open() }
     } else {
@@ -137,10 +146,6 @@ fn world(auth: &str, is_reachable: bool) -> World {
         let (nodes, problems) = (parse(&source).unwrap(), Problems::new());
         let section = Section::new(&source, &problems, &nodes[0], "http.auth");
         let config = AuthConfig::parse(section, true, false);
-        let read: SecretSource = Arc::new(|secret| match secret {
-            SecretRef::Inline(text) => Ok(text.clone()),
-            _ => Err("no such secret".to_owned()),
-        });
         let credentials = Some(Credentials::build(&config, read).unwrap());
         ServerSettings { credentials, ..ServerSettings::open() }
     };
@@ -170,7 +175,7 @@ fn world(auth: &str, is_reachable: bool) -> World {
 }
 
 /// A request, as it is put together.
-struct Ask {
+pub(super) struct Ask {
     method: &'static str,
     path: String,
     headers: Vec<(String, String)>,
@@ -178,14 +183,14 @@ struct Ask {
     peer: Peer,
 }
 
-fn ask(method: &'static str, path: &str) -> Ask {
+pub(super) fn ask(method: &'static str, path: &str) -> Ask {
     let peer = Peer { address: [192, 0, 2, 7].into(), subject: None };
     let host = ("host".to_owned(), "tripline.example.org".to_owned());
     Ask { method, path: path.to_owned(), headers: vec![host], body: String::new(), peer }
 }
 
 impl Ask {
-    fn with(mut self, name: &str, value: &str) -> Ask {
+    pub(super) fn with(mut self, name: &str, value: &str) -> Ask {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -195,12 +200,12 @@ impl Ask {
         self
     }
 
-    fn form(mut self, body: &str) -> Ask {
+    pub(super) fn form(mut self, body: &str) -> Ask {
         body.clone_into(&mut self.body);
         self.with("content-type", "application/x-www-form-urlencoded")
     }
 
-    async fn of(self, world: &World) -> Response<Body> {
+    pub(super) async fn of(self, world: &World) -> Response<Body> {
         let mut request = Request::builder().method(self.method).uri(&self.path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -209,7 +214,7 @@ impl Ask {
         world.service.call(request).await.unwrap()
     }
 
-    async fn code(self, world: &World) -> u16 {
+    pub(super) async fn code(self, world: &World) -> u16 {
         self.of(world).await.status().as_u16()
     }
 }
@@ -218,7 +223,7 @@ async fn text(answer: Response<Body>) -> String {
     String::from_utf8(to_bytes(answer.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
 }
 
-fn cookie(answer: &Response<Body>) -> String {
+pub(super) fn cookie(answer: &Response<Body>) -> String {
     let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
     for part in ["__Host-tripline=", "; Path=/", "; HttpOnly", "; SameSite=Strict", "; Secure"] {
         assert!(cookie.contains(part), "{part} in {cookie}");
@@ -226,7 +231,7 @@ fn cookie(answer: &Response<Body>) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
-async fn logged_in(world: &World, user: &str, password: &str) -> String {
+pub(super) async fn logged_in(world: &World, user: &str, password: &str) -> String {
     let form = format!("user={user}&password={password}&to=%2Falerts");
     let answer = ask("POST", "/login").form(&form).of(world).await;
     assert_eq!(answer.status().as_u16(), 303);
