@@ -24,7 +24,7 @@ pub use certificate::{Certificate, CertificateConfig};
 pub use connections::Limits;
 pub use listener::{ListenError, Serving, bind, serve};
 pub use settings::WebConfig;
-pub use subject::{Peer, Subject};
+pub use subject::{Peer, Subject, network_of};
 
 use std::{collections::BTreeMap, sync::Arc};
 
