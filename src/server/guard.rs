@@ -4,19 +4,20 @@
 //! Health and metrics need no room and, if configured so, no credentials: a probe must be answered whatever
 //! else goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{Extension, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse as _, Redirect, Response},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     NAME, ServerContext,
+    bodies::Bodies,
     caller::{Caller, Right, Way},
     console::{self, View},
     desk::Desk,
@@ -44,7 +45,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// Bytes of what Slack says of a click: 256 KiB. The whole message is in it, each character in up to 16 bytes.
 const SIGNED_BYTES_MAX: usize = 256 << 10;
 
-/// How long the body of a request may take: 10 s.
+/// How long the body of a request may take: 10 s. It has no room of those that are answered until it is there.
 const BODY_WAIT: Duration = Duration::from_secs(10);
 
 /// The header in which a script may say what forms have in their field `token`.
@@ -59,6 +60,7 @@ pub(super) struct Guard {
     pub(super) metrics_are_public: bool,
     metrics: Arc<Metrics>,
     room: Semaphore,
+    bodies: Bodies,
     /// Metrics are rendered one after another: whoever asks for them a hundred times at once must not take
     /// all threads from probes.
     scrapes: Semaphore,
@@ -78,6 +80,14 @@ struct Barred {
     problem: Problem,
 }
 
+/// Why a request is not taken in.
+enum Untaken {
+    /// There is no room.
+    Busy,
+    /// Its body did not come.
+    Body(BodyError),
+}
+
 /// Why somebody is not let through.
 struct Refused {
     why: Refusal,
@@ -92,8 +102,18 @@ impl Guard {
         metrics: Arc<Metrics>,
     ) -> Guard {
         let (room, scrapes) = (Semaphore::new(REQUESTS_MAX), Semaphore::new(1));
-        let door = Arc::new(door);
-        Guard { door, desk, hosts, health_is_public, metrics_are_public, metrics, room, scrapes }
+        let (door, bodies) = (Arc::new(door), Bodies::default());
+        Guard {
+            door,
+            desk,
+            hosts,
+            health_is_public,
+            metrics_are_public,
+            metrics,
+            room,
+            bodies,
+            scrapes,
+        }
     }
 
     /// Who asks, if they may; `None`, if nobody needs to be known.
@@ -188,14 +208,59 @@ impl Guard {
         if !is_lost || self.is_own_wish(None, &request).is_err() {
             return self.refuse(request, *refused).await;
         }
-        let Ok(_room) = self.room.try_acquire() else {
-            return self.refuse(request, *refused).await;
-        };
         self.metrics.refused(NAME, refused.why);
-        let uri = request.uri().clone();
-        match collect(request.into_body(), BODY_BYTES_MAX, BODY_WAIT).await {
-            Ok(body) => kept::page(StatusCode::UNAUTHORIZED, unknown(), &body),
-            Err(error) => unread(&uri, error),
+        let (uri, address) = (request.uri().clone(), address_of(&request));
+        match self.take_in(request.into_body(), BODY_BYTES_MAX, (address, false)).await {
+            Ok((body, _room)) => kept::page(StatusCode::UNAUTHORIZED, unknown(), &body),
+            Err(why) => self.untaken(&uri, why),
+        }
+    }
+
+    /// A request's body, and then room for its answer: whoever sends slowly keeps nobody from an answer meanwhile.
+    async fn take_in(
+        &self,
+        body: Body,
+        bytes_max: usize,
+        (address, is_known): (IpAddr, bool),
+    ) -> Result<(Vec<u8>, SemaphorePermit<'_>), Untaken> {
+        // Who sends nothing but a head has no place among bodies, and so gives way to none.
+        let place = (!body.is_end_stream()).then(|| self.bodies.begin(address, is_known));
+        let gives_way = async {
+            match &place {
+                Some(place) => place.gives_way().await,
+                None => std::future::pending().await,
+            }
+        };
+        let taken = async {
+            let body = collect(body, bytes_max, BODY_WAIT).await.map_err(Untaken::Body)?;
+            match tokio::time::timeout(ROOM_WAIT, self.room.acquire()).await {
+                Ok(Ok(room)) => Ok((body, room)),
+                _ => Err(Untaken::Busy),
+            }
+        };
+        tokio::select! {
+            taken = taken => taken,
+            () = gives_way => Err(Untaken::Busy),
+        }
+    }
+
+    /// The answer to a request that was not taken in; counts what was for want of room or of speed.
+    fn untaken(&self, uri: &Uri, why: Untaken) -> Response {
+        match why {
+            Untaken::Busy => {
+                self.metrics.refused(NAME, Refusal::Busy);
+                let message = "too many requests are being answered";
+                let problem =
+                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, "come back");
+                let headers = [(header::RETRY_AFTER, "1"), (header::CONNECTION, "close")];
+                (headers, told(uri, problem)).into_response()
+            }
+            Untaken::Body(error) => {
+                if error == BodyError::Slow {
+                    self.metrics.refused(NAME, Refusal::Slow);
+                }
+                unread(uri, error)
+            }
         }
     }
 
@@ -204,6 +269,12 @@ impl Guard {
         discard(request.into_body()).await;
         refused.answer
     }
+}
+
+/// From where a request came.
+fn address_of(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |peer| peer.address)
 }
 
 fn is_read(request: &Request) -> bool {
@@ -311,21 +382,15 @@ pub(super) async fn guard(
         let refused = refused(&request, Refusal::Forbidden, problem);
         return guard.refuse(request, *refused).await;
     }
-    let Ok(Ok(_room)) = tokio::time::timeout(ROOM_WAIT, guard.room.acquire()).await else {
-        let message = "too many requests are being answered";
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, "come back");
-        let mut refused = refused(&request, Refusal::Busy, problem);
-        refused.answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return guard.refuse(request, *refused).await;
-    };
-    let (mut head, body) = request.into_parts();
     let bytes_max = match needs {
         Needs::Signature => SIGNED_BYTES_MAX,
         _ => BODY_BYTES_MAX,
     };
-    let body = match collect(body, bytes_max, BODY_WAIT).await {
-        Ok(body) => body,
-        Err(error) => return unread(&head.uri, error),
+    let whose = (address_of(&request), caller.is_some());
+    let (mut head, body) = request.into_parts();
+    let (body, _room) = match guard.take_in(body, bytes_max, whose).await {
+        Ok(taken) => taken,
+        Err(why) => return guard.untaken(&head.uri, why),
     };
     if let Some(caller) = &caller
         && !matches!(needs, Needs::Nothing | Needs::Signature)
@@ -393,7 +458,7 @@ fn host(headers: &HeaderMap, hosts: &[String]) -> Result<String, String> {
         _ => return Err("the header Host is missing".to_owned()),
     };
     let is_known = host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok()
+        || host.parse::<IpAddr>().is_ok()
         || hosts.iter().any(|known| host_of(known) == host);
     if is_known {
         return Ok(host);

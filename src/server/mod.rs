@@ -6,6 +6,7 @@
 
 mod acts;
 mod api;
+mod bodies;
 mod caller;
 mod console;
 mod desk;

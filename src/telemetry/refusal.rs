@@ -11,7 +11,7 @@ words! {
         Slow = "slow",
         /// No TLS came about.
         Handshake = "handshake",
-        /// As many requests as may be were being answered.
+        /// As many requests as may be were being answered, or bodies were coming.
         Busy = "busy",
         /// No credentials, or wrong ones.
         Unauthorized = "unauthorized",

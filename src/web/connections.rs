@@ -14,6 +14,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::subject::network_of;
 use crate::telemetry::Refusal;
 
 /// What clients can hold, and for how long.
@@ -63,7 +64,7 @@ pub(super) enum Phase {
 }
 
 struct Entry {
-    address: IpAddr,
+    network: IpAddr,
     phase: Phase,
     phase_began: Instant,
     /// When it was last answered; before, when it came.
@@ -92,7 +93,7 @@ impl Connections {
         Arc::new(Connections { limits, on_refused, table: Mutex::default() })
     }
 
-    /// Takes a newcomer in. If there is no room, another one is closed: of the clients that hold most the
+    /// Takes a newcomer in. If there is no room, another one is closed: of the networks that hold most the
     /// one that has been quiet longest; one that is being answered only if all are.
     pub(super) fn admit(
         self: &Arc<Connections>,
@@ -108,8 +109,9 @@ impl Connections {
             table.close(idlest);
         }
         let close = CancellationToken::new();
+        let network = network_of(address);
         let entry =
-            Entry { address, phase, phase_began: now, quiet_since: now, close: close.clone() };
+            Entry { network, phase, phase_began: now, quiet_since: now, close: close.clone() };
         let id = table.next_id;
         table.next_id += 1;
         table.entries.insert(id, entry);
@@ -151,12 +153,12 @@ impl Table {
     fn idlest(&self) -> Option<u64> {
         let mut held: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for entry in self.entries.values() {
-            *held.entry(entry.address).or_default() += 1;
+            *held.entry(entry.network).or_default() += 1;
         }
         let rank = |(_, entry): &(&u64, &Entry)| {
             let is_answered = entry.phase == Phase::Answering;
             let since = if is_answered { entry.phase_began } else { entry.quiet_since };
-            (is_answered, Reverse(held.get(&entry.address).copied()), since)
+            (is_answered, Reverse(held.get(&entry.network).copied()), since)
         };
         self.entries.iter().min_by_key(rank).map(|(id, _)| *id)
     }
@@ -297,6 +299,18 @@ mod tests {
         let _newcomer = all.came([10, 0, 0, 3], 3);
         assert!(!quiet.close().is_cancelled());
         assert!(many[0].close().is_cancelled() && !many[1].close().is_cancelled());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let all = fixture(3);
+        let quiet = all.came([10, 0, 0, 1], 0);
+        let many = [1, 2].map(|last| {
+            let address = [0x2001, 0xdb8, 0, 0, 0, 0, 0, last];
+            all.connections.admit(address.into(), Phase::Head, all.at(last.into()))
+        });
+        let _newcomer = all.came([10, 0, 0, 3], 3);
+        assert!(!quiet.close().is_cancelled() && many[0].close().is_cancelled());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use certificate::{Certificate, CertificateConfig};
 pub use connections::Limits;
 pub use listener::{ListenError, Serving, bind, serve};
 pub use settings::WebConfig;
-pub use subject::{Peer, Subject};
+pub use subject::{Peer, Subject, network_of};
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,9 +40,9 @@ pub type SecretSource = Arc<dyn Fn(&SecretRef) -> Result<String, String> + Send 
 ///
 /// # Errors
 /// If nothing is left: nobody is let in who knows nothing.
-pub fn bare(secret: String) -> Result<String, String> {
+pub fn bare(secret: &str) -> Result<&str, String> {
     let bare = secret.trim();
-    if bare.is_empty() { Err("it is empty".to_owned()) } else { Ok(bare.to_owned()) }
+    if bare.is_empty() { Err("it is empty".to_owned()) } else { Ok(bare) }
 }
 
 /// What files and secrets hold, by name, to see whether they have changed.

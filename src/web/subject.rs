@@ -1,7 +1,10 @@
-//! Whom a client certificate names. Whether it is good, rustls has decided before.
+//! Who is at the other end of a connection: from where, and whom its certificate names. Whether that is good, rustls has
+//! decided before.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 /// Names that are taken from a certificate: 32. Further ones are passed over.
 const NAMES_MAX: usize = 32;
@@ -16,6 +19,15 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whom its certificate names, if it showed one.
     pub subject: Option<Arc<Subject>>,
+}
+
+/// What counts as one client: an address, of IPv6 its network of 64 bits, since a client has as many addresses of it
+/// as it likes.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & (u128::MAX << 64))),
+    }
 }
 
 /// Whom a certificate names.

@@ -105,8 +105,67 @@ async fn clients_that_hold_connections_keep_nobody_from_health_and_metrics() {
     assert!(count >= 200.0, "{count}");
 }
 
+/// Begins to send a body, and waits until the server asks for it.
+fn half_a_body(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = connect(address);
+    let head = "Host: localhost\r\nContent-Length: 60000\r\nExpect: 100-continue";
+    stream.write_all(format!("POST {path} HTTP/1.1\r\n{head}\r\n\r\n").as_bytes()).unwrap();
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while !line.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        line.extend(byte);
+    }
+    assert!(line.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&line));
+    stream.write_all(b"x").unwrap();
+    stream
+}
+
+/// How many were neither answered nor closed.
+fn still_held(streams: &[TcpStream]) -> usize {
+    let is_held = |stream: &&TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    streams.iter().filter(is_held).count()
+}
+
 #[tokio::test]
-async fn a_slow_head_a_long_one_and_many_headers_are_ended() {
+async fn bodies_that_take_their_time_keep_nobody_from_an_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(directory.path());
+    running.wait("/readyz", |code, _| code == 200).await;
+    let address = running.address();
+    let answered = |asked: &str| {
+        let mut stream = connect(address);
+        stream.write_all(asked.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let seen = "GET /api/v1/alerts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let act = r#"{"act": "comment", "text": "x", "alerts": ["00000000000000000000000000000000"]}"#;
+    let done = format!(
+        "POST /api/v1/alerts/acts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Content-Type: application/json\r\n\r\n{act}",
+        act.len()
+    );
+    // Three times as many as are answered at once.
+    let mut held: Vec<TcpStream> = (0..96).map(|_| half_a_body(address, "/login")).collect();
+    assert!(answered(seen).starts_with("HTTP/1.1 200 "));
+    assert!(answered(&done).starts_with("HTTP/1.1 404 "), "there is no such alert");
+    assert_eq!(still_held(&held), 96, "they are answered while all of these are sent");
+    // More than may come at once: the first of them give way.
+    held.extend((0..CLIENTS).map(|_| half_a_body(address, "/login")));
+    assert!(answered(seen).starts_with("HTTP/1.1 200 "));
+    assert!(answered(&done).starts_with("HTTP/1.1 404 "));
+    assert_eq!(still_held(&held[..96]), 0);
+    assert!(still_held(&held) <= 128);
+    let busy = "tripline_http_refused_total{reason=\"busy\",server=\"http\"}";
+    assert!(running.metric(busy).await >= Some(168.0));
+}
+
+#[tokio::test]
+async fn a_slow_head_a_slow_body_a_long_head_and_many_headers_are_ended() {
     let directory = tempfile::tempdir().unwrap();
     let running = start(directory.path());
     running.wait("/readyz", |code, _| code == 200).await;
@@ -122,9 +181,13 @@ async fn a_slow_head_a_long_one_and_many_headers_are_ended() {
     assert!(answer(long).contains(" 431 "));
     let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(65));
     assert!(answer(many).contains(" 431 "));
+    let mut slow_body = half_a_body(running.address(), "/login");
     assert_eq!(answer("GET / HTTP/1.1\r\nHost: localhost\r\n".to_owned()), "", "closed after 10 s");
+    let mut text = String::new();
+    slow_body.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 408 ") && text.contains("took too long"), "{text}");
     let slow = "tripline_http_refused_total{reason=\"slow\",server=\"http\"}";
-    assert_eq!(running.metric(slow).await, Some(1.0));
+    assert_eq!(running.metric(slow).await, Some(2.0));
 }
 
 #[test]

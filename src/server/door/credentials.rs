@@ -103,8 +103,13 @@ fn find(config: &AuthConfig, read: &SecretSource) -> Vec<Result<String, String>>
 impl Secrets {
     fn of(config: &AuthConfig, found: &[Result<String, String>]) -> Result<Secrets, String> {
         let mut found = found.iter();
+        // As it stands, and without the white space around it, which headers lose on their way.
         let mut next = |path: String| match found.next() {
-            Some(found) => found.clone().and_then(bare).map_err(|why| format!("{path}: {why}")),
+            Some(found) => {
+                let found = found.as_deref().map_err(Clone::clone);
+                let both = found.and_then(|text| Ok((text, bare(text)?)));
+                both.map_err(|why| format!("{path}: {why}"))
+            }
             None => Err(format!("{path} was not read")),
         };
         let mut tokens = Vec::new();
@@ -113,22 +118,22 @@ impl Secrets {
                 TokenSecret::Hash(hash) => blake3::Hash::from_bytes(*hash),
                 TokenSecret::Secret(_) => {
                     let path = format!("auth.tokens[{index}].token");
-                    let text = next(path.clone())?;
+                    let (_, text) = next(path.clone())?;
                     if text.len() < TOKEN_BYTES_MIN {
                         let why = format!("a token has at least {TOKEN_BYTES_MIN} characters");
                         return Err(format!("{path}: {why}; make one: `openssl rand -hex 32`"));
                     }
-                    Shown::token(&text).hash
+                    Shown::token(text).hash
                 }
             });
         }
         let mut passwords = Vec::new();
         for (index, user) in config.users.iter().enumerate() {
-            let text = next(format!("auth.basic[{index}].password"))?;
-            passwords.push(Shown::password(&user.username, &text).hash);
+            let (text, _) = next(format!("auth.basic[{index}].password"))?;
+            passwords.push(Shown::password(&user.username, text).hash);
         }
         let proxy = match &config.proxy {
-            Some(_) => Some(blake3::hash(next("auth.proxy.secret".to_owned())?.as_bytes())),
+            Some(_) => Some(blake3::hash(next("auth.proxy.secret".to_owned())?.1.as_bytes())),
             None => None,
         };
         Ok(Secrets { tokens, passwords, proxy })

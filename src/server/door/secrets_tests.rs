@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::http::{HeaderMap, header};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     Door, Known, Shown,
@@ -110,6 +111,36 @@ async fn secrets_that_cannot_be_used_end_no_session() {
     secrets.set("P", "");
     look(&world).await;
     assert_eq!(timeline(&session).code(&world).await, 200, "what was there before goes on");
+}
+
+#[tokio::test]
+async fn a_password_is_right_as_it_stands_and_what_headers_bring_without_the_blanks_around_it() {
+    let auth =
+        AUTH.to_owned() + "proxy: {from: [192.0.2.0/24], secret_env: S}\ngroups: {all: [viewer]}\n";
+    let padded = format!(" {TOKEN_A}\t\n");
+    let secrets =
+        Changing::new(&[("A", &padded), ("B", TOKEN_B), ("P", " pass word "), ("S", " knock \n")]);
+    let world = world_with(&auth, true, secrets.source());
+    for (password, code) in [(" pass word ", 200), ("pass word", 401), (" pass word", 401)] {
+        let basic = format!("Basic {}", STANDARD.encode(format!("adam:{password}")));
+        let asked = ask("GET", "/api/v1/timeline").with("authorization", &basic);
+        assert_eq!(asked.code(&world).await, code, "{password:?}");
+    }
+    let session = logged_in(&world, "adam", "+pass+word+").await;
+    assert_eq!(timeline(&session).code(&world).await, 200);
+    let token = ask("GET", "/api/v1/timeline").with("authorization", &format!("Bearer {TOKEN_A}"));
+    assert_eq!(token.code(&world).await, 200);
+    let by_proxy = ask("GET", "/api/v1/alerts")
+        .with("x-forwarded-user", "eve")
+        .with("x-forwarded-groups", "all")
+        .with("x-tripline-secret", "knock");
+    assert_eq!(by_proxy.code(&world).await, 200);
+    // Blanks alone are none, also where they are all that is left of one.
+    secrets.set("P", " \t");
+    look(&world).await;
+    let blank = format!("Basic {}", STANDARD.encode("adam: \t"));
+    let asked = ask("GET", "/api/v1/timeline").with("authorization", &blank);
+    assert_eq!(asked.code(&world).await, 401);
 }
 
 #[tokio::test]

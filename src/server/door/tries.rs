@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     time::{Duration, Instant},
 };
+
+use crate::web::network_of;
 
 /// Wrong passwords of one address within [`SPAN`]: 10. Further ones are not looked at.
 const TRIES_MAX: u32 = 10;
@@ -15,22 +17,14 @@ const SPAN: Duration = Duration::from_secs(60);
 /// Addresses that are remembered: 4,096. At the limit the oldest makes room.
 const ADDRESSES_MAX: usize = 4_096;
 
-/// Wrong passwords, by address.
+/// Wrong passwords, by network.
 #[derive(Debug, Default)]
 pub(super) struct Tries(BTreeMap<IpAddr, (u32, Instant)>);
-
-/// Of IPv6 the network, since a client has as many addresses of it as it likes.
-fn place(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & (u128::MAX << 64))),
-    }
-}
 
 impl Tries {
     /// Whether a password from there is looked at.
     pub(super) fn may(&self, address: IpAddr, now: Instant) -> bool {
-        let known = self.0.get(&place(address));
+        let known = self.0.get(&network_of(address));
         known.is_none_or(|(count, first)| {
             *count < TRIES_MAX || now.saturating_duration_since(*first) >= SPAN
         })
@@ -38,7 +32,7 @@ impl Tries {
 
     /// One was wrong.
     pub(super) fn failed(&mut self, address: IpAddr, now: Instant) {
-        let address = place(address);
+        let address = network_of(address);
         if self.0.len() >= ADDRESSES_MAX && !self.0.contains_key(&address) {
             self.0.retain(|_, (_, first)| now.saturating_duration_since(*first) < SPAN);
             let oldest = self.0.iter().min_by_key(|(_, (_, first))| *first);
@@ -58,6 +52,8 @@ impl Tries {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]

@@ -146,8 +146,9 @@ impl Slack {
     /// The secret as it is now; if it cannot be read, as it was before.
     fn secret(&self, known: &KnownApp) -> Option<String> {
         let mut last = known.secret.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.0.read)(&known.app.signing_secret).and_then(bare) {
-            Ok(secret) => *last = Some(secret),
+        let found = (self.0.read)(&known.app.signing_secret);
+        match found.as_deref().map_err(Clone::clone).and_then(bare) {
+            Ok(secret) => *last = Some(secret.to_owned()),
             Err(why) => {
                 if self.0.quiet.happened("secret", Instant::now()).is_some() {
                     tracing::error!(
