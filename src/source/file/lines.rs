@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, BufRead, Read},
     mem,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -42,7 +42,7 @@ pub struct LineFile {
     state: State,
     /// Lines before this one were done by an earlier run.
     first: i64,
-    /// Whoever writes to standard input may be silent for hours, so what it holds is handed on at once.
+    /// Whoever writes to standard input or a pipe may be silent for hours, so what it holds is handed on at once.
     is_live: bool,
     /// Why the rest cannot be read.
     broken: Option<SourceError>,
@@ -128,15 +128,19 @@ impl Target<'_> {
 }
 
 impl LineFile {
-    /// Opens a file, or standard input for `-`. Lines before `first` are passed over. `done` counts
-    /// bytes before decompression.
+    /// Opens a file, or standard input for `-`. Lines before `first` are passed over; those of standard input and of a
+    /// pipe, which give others in each run, begin with that number. `done` counts bytes before decompression.
     ///
     /// # Errors
     /// If it cannot be read, with its path.
     pub fn open(path: &Path, first: i64, done: &Arc<AtomicU64>) -> Result<LineFile, SourceError> {
-        let is_live = path.as_os_str() == STANDARD_INPUT;
+        let is_standard_input = path.as_os_str() == STANDARD_INPUT;
+        let is_live = is_standard_input || fs::metadata(path).is_ok_and(|it| !it.is_file());
         let input = || -> io::Result<Box<dyn Read + Send>> {
-            Ok(if is_live { Box::new(io::stdin()) } else { Box::new(fs::File::open(path)?) })
+            Ok(match is_standard_input {
+                true => Box::new(io::stdin()),
+                false => Box::new(fs::File::open(path)?),
+            })
         };
         LineFile::over(input(), is_live, path, first, done)
     }
@@ -161,12 +165,23 @@ impl LineFile {
         let reader = input
             .and_then(|input| decompress(Counted { input, done: Arc::clone(done) }))
             .map_err(|error| failed(&partition, 0, &error))?;
-        Ok(LineFile { partition, reader, state: State::default(), first, is_live, broken: None })
+        let state = State { number: if is_live { first } else { 0 }, ..State::default() };
+        Ok(LineFile { partition, reader, state, first, is_live, broken: None })
     }
 
     /// The same file, as a partition of a source with a name.
     pub(super) fn of(self, partition: PartitionName) -> LineFile {
         LineFile { partition: Arc::new(partition), ..self }
+    }
+
+    /// Where it lies.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(&self.partition.topic)
+    }
+
+    /// Whether it has ended before the line that it was to go on from: it is another file than was read before.
+    pub(super) const fn is_another(&self) -> bool {
+        !self.is_live && self.state.next_offset < self.first
     }
 
     /// Adds records to `batch` until it has `records_max` of them or 1 MiB, or standard input has no

@@ -227,8 +227,13 @@ impl Files {
         let name = self.name_of(&path);
         let known = self.positions.iter().find(|position| *position.partition == name);
         let first = known.map_or(0, |position| position.next_offset);
-        self.current = Some(LineFile::open(&path, first, &self.done)?.of(name));
+        self.begin(&path, first)?;
         Ok(true)
+    }
+
+    fn begin(&mut self, path: &Path, first: i64) -> Result<(), SourceError> {
+        self.current = Some(LineFile::open(path, first, &self.done)?.of(self.name_of(path)));
+        Ok(())
     }
 
     /// Reads on; `false` once there is no more in any file.
@@ -237,8 +242,17 @@ impl Files {
             return Ok(false);
         }
         let Some(file) = &mut self.current else { return Ok(false) };
-        if !file.read(&mut self.batch, self.cluster.as_ref(), BATCH_RECORDS_MAX)? {
-            self.current = None;
+        if file.read(&mut self.batch, self.cluster.as_ref(), BATCH_RECORDS_MAX)? {
+            return Ok(true);
+        }
+        let replaced = file.is_another().then(|| file.path());
+        self.current = None;
+        if let Some(path) = replaced {
+            tracing::warn!(
+                file = %path.display(),
+                "it has fewer lines than were read of it before, so it is another one; it is read from its start"
+            );
+            self.begin(&path, 0)?;
         }
         Ok(true)
     }
@@ -249,7 +263,7 @@ impl RecordReader for Files {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         loop {
             match self.read() {
-                Ok(true) if self.current.is_none() => {}
+                Ok(true) if self.current.is_none() || self.batch.records.is_empty() => {}
                 Ok(_) => break,
                 Err(error) => {
                     self.current = None;
@@ -394,6 +408,17 @@ mod tests {
         let (records, _) = read(&paths, &[Position::new(partition, 2)]).unwrap();
         let short: Vec<_> = records.iter().map(|(_, n, line)| (*n, line.as_slice())).collect();
         assert_eq!(short, [(2, &b"2"[..]), (3, &b"3"[..]), (0, &b"zero"[..])]);
+    }
+
+    #[test]
+    fn a_file_with_fewer_lines_than_were_read_is_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| dir.path().join(name));
+        fs::write(&paths[0], "0\n1\n").unwrap();
+        fs::write(&paths[1], "zero\n").unwrap();
+        let after = |line| Position::new(Arc::new(partition_of(&paths[0])), line);
+        let lines = |position: Position| read(&paths, &[position]).unwrap().0.len();
+        assert_eq!([1, 2, 3].map(|line| lines(after(line))), [2, 1, 3]);
     }
 
     #[test]
