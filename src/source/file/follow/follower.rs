@@ -185,7 +185,7 @@ impl Follower {
 
     // ---- which files ----
 
-    /// Every file once, in the order of paths.
+    /// Every file once: those that are named in the order of their paths, then those that lie beside them.
     fn list(&mut self) -> Vec<Found> {
         let mut paths: BTreeMap<PathBuf, bool> = BTreeMap::new();
         for path in self.followed.paths.clone() {
@@ -198,27 +198,31 @@ impl Follower {
                 Err(why) => self.cannot_read(&path, why),
             }
         }
-        let logs: BTreeSet<String> =
-            self.logs.keys().cloned().chain(paths.keys().map(|path| log_of(path))).collect();
+        let mut logs: BTreeMap<String, String> = targets(paths.keys());
+        let own = self.logs.keys().cloned().chain(paths.keys().map(|path| log_of(path)));
+        logs.extend(own.map(|log| (log.clone(), log)));
         let directories: BTreeSet<&Path> =
-            logs.iter().filter_map(|log| Path::new(log).parent()).collect();
+            logs.keys().filter_map(|log| Path::new(log).parent()).collect();
         for directory in directories {
             let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
             // That a directory cannot be read is said of the files in it.
             for entry in fs::read_dir(here).into_iter().flatten().flatten() {
                 let path = directory.join(entry.file_name());
-                if logs.contains(&log_of(&path)) {
+                if logs.contains_key(&log_of(&path)) {
                     paths.entry(path).or_insert(false);
                 }
             }
         }
         let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
-        for (path, is_named) in paths {
+        // What a link leads to is known by the link.
+        let (named, beside): (Vec<_>, Vec<_>) = paths.into_iter().partition(|(_, named)| *named);
+        for (path, is_named) in named.into_iter().chain(beside) {
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_file() => {
                     let stamp = Stamp::of(&metadata);
                     if seen.insert(stamp.file) {
                         let log = log_of(&path);
+                        let log = logs.get(&log).cloned().unwrap_or(log);
                         found.push(Found { path, stamp, log, is_named });
                     }
                 }
@@ -602,4 +606,12 @@ fn kin_of(
         return Ok(Kin::Copy { bytes: *offset });
     }
     Ok(Kin::Same { tail })
+}
+
+/// The logs that links lead to, each with the log by whose name it is known: whoever rotates a log (kubelet that of a
+/// container) does so where it lies, not where a link to it does.
+fn targets<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> BTreeMap<String, String> {
+    let is_link = |path: &&PathBuf| path.is_symlink();
+    let target = |path: &PathBuf| Some((log_of(&fs::canonicalize(path).ok()?), log_of(path)));
+    paths.filter(is_link).filter_map(target).collect()
 }

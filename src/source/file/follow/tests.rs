@@ -134,6 +134,33 @@ impl Watcher {
 }
 
 #[test]
+fn what_is_rotated_where_a_link_leads_to_is_read() {
+    let mut w = Watcher::new(&["containers/*.log"]);
+    for directory in ["containers", "pods"] {
+        fs::create_dir(w.path(directory)).unwrap();
+    }
+    w.append("pods/0.log", "a1\na2\n");
+    w.append("pods/1.log", "another container's\n");
+    std::os::unix::fs::symlink(w.path("pods/0.log"), w.path("containers/api.log")).unwrap();
+    assert_eq!(w.take(), ["a1", "a2"]);
+    w.checkpoint();
+    w.append("pods/0.log", "a3\n");
+    w.rename("pods/0.log", "pods/0.log.20260302-190000");
+    w.append("pods/0.log", "b1\n");
+    w.rename("pods/0.log", "pods/0.log.20260302-190500");
+    w.append("pods/0.log", "c1\n");
+    w.restart();
+    let mut read = w.take();
+    read.sort();
+    assert_eq!(read, ["a3", "b1", "c1"]);
+    assert!(w.losses.is_empty(), "{:?}", w.losses);
+    w.compress("pods/0.log.20260302-190000");
+    w.rename("pods/0.log", "pods/0.log.20260302-191000");
+    w.append("pods/0.log", "d1\n");
+    assert_eq!(w.take(), ["d1"]);
+}
+
+#[test]
 fn parts_of_a_line_wait_for_its_end_over_a_restart_too() {
     let line = |tag: &str, text: &str| format!("2026-03-02T10:00:00Z stdout {tag} {text}\n");
     let (first, rest) = (line("P", "{\"a\""), line("F", ":1}"));
