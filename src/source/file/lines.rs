@@ -137,9 +137,10 @@ impl LineFile {
         let is_standard_input = path.as_os_str() == STANDARD_INPUT;
         let is_live = is_standard_input || fs::metadata(path).is_ok_and(|it| !it.is_file());
         let input = || -> io::Result<Box<dyn Read + Send>> {
-            Ok(match is_standard_input {
-                true => Box::new(io::stdin()),
-                false => Box::new(fs::File::open(path)?),
+            Ok(if is_standard_input {
+                Box::new(io::stdin())
+            } else {
+                Box::new(fs::File::open(path)?)
             })
         };
         LineFile::over(input(), is_live, path, first, done)
