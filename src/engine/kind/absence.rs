@@ -37,8 +37,7 @@ pub(super) const ENTRY: KindEntry = KindEntry {
     written: Written::Key,
     summary: "Nothing came for `timespan` from a key that is expected.",
     doc: "Fires when no event of the rule came from a key for `timespan` of event time, and goes on \
-          firing until one comes (one that comes late, of more than `timespan` ago, ends nothing); the \
-          value is the silence in seconds. `expect` names the keys: \
+          firing until one comes; the value is the silence in seconds. `expect` names the keys: \
           `list:clusters` for those of a list, or values (several parts with `/` between them). A key \
           that is named is waited for from the moment the rule is loaded, or from the first event if that \
           comes later. Without `expect`, whoever was \
@@ -299,13 +298,6 @@ impl Heard {
         self.spans.push_front(span);
     }
 
-    /// An event came of so long ago that the silence which was told goes on: it only began later.
-    fn was_heard(&mut self, time: EventTime) {
-        if let Some(span) = self.spans.front_mut() {
-            span.last = span.last.max(time);
-        }
-    }
-
     /// Stretches between two times become one. What was told stays.
     fn join(&mut self, since: EventTime, until: EventTime) {
         let is_before = |span: &SeenSpan| span.last < since;
@@ -543,17 +535,10 @@ impl Decide for Silences {
             note_claim(claims, &key, Claim { taken_as: time, claimed }, self.timespan);
         }
         let until = self.kind.expected_until(&key);
-        let calendar = self.kind.calendar.as_deref();
-        let is_silent_since =
-            watermark.is_some_and(|watermark| counted(calendar, time, watermark) >= self.timespan);
         let fresh = || Heard::at(time, Arc::clone(&captured));
         keys.update(key, fresh, |heard| {
-            if is_silent_since && heard.told.is_some() {
-                heard.was_heard(time);
-            } else {
-                heard.add(time, self.timespan);
-                heard.join(heard_since, time);
-            }
+            heard.add(time, self.timespan);
+            heard.join(heard_since, time);
             heard.captured = Arc::clone(&captured);
             Some(self.earliest_look(until, heard))
         });
