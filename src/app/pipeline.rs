@@ -393,7 +393,7 @@ fn notes_of(all: &[StateEntry], source: Option<&Arc<str>>) -> Vec<SourceNote> {
 
 /// Opens the ledger. Returns the rows of the spool that it does not have, and where it has come to; of no row, if it cannot
 /// be read: alerts do not wait for that, its rows do.
-fn open_ledger(archive: &mut Archive, spool: Vec<Arc<Row>>) -> (Vec<Arc<Row>>, Chain) {
+fn waiting_rows(archive: &mut Archive, spool: Vec<Arc<Row>>) -> (Vec<Arc<Row>>, Chain) {
     let opened = archive.open().and_then(|()| archive.not_there(spool.clone()));
     match opened {
         Ok(waiting) => (waiting, archive.last()),
@@ -412,7 +412,7 @@ fn restore_ledger(
 ) {
     let Some(archive) = archive else { return coordinator.restore_ledger(spool, Chain::default()) };
     let before = coordinator.member().recorder().chain();
-    let (waiting, last) = open_ledger(archive, spool);
+    let (waiting, last) = waiting_rows(archive, spool);
     coordinator.restore_ledger(waiting, last);
     let chain = coordinator.member().recorder().chain();
     if chain != before {

@@ -2,7 +2,7 @@
 
 use jiff::{
     civil::{Date, DateTime, Time},
-    tz::{AmbiguousOffset, Offset, TimeZone},
+    tz::{AmbiguousOffset, TimeZone},
 };
 
 use super::{
@@ -115,18 +115,13 @@ pub fn shown_time(time: EventTime, zone: &TimeZone) -> String {
     };
     let local = zone.to_datetime(timestamp);
     let (hour, minute, second) = (local.hour(), local.minute(), local.second());
-    let offset = match zone.to_ambiguous_timestamp(local).offset() {
-        AmbiguousOffset::Fold { .. } => shown_offset(zone.to_offset(timestamp)),
-        AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Gap { .. } => String::new(),
-    };
-    format!("{} {hour:02}:{minute:02}:{second:02}{offset}", local.date())
-}
-
-/// `+01:00`.
-fn shown_offset(offset: Offset) -> String {
-    let (sign, minutes) =
-        (if offset.is_negative() { '-' } else { '+' }, offset.seconds().abs() / 60);
-    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+    let shown = format!("{} {hour:02}:{minute:02}:{second:02}", local.date());
+    match zone.to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Fold { .. } => {
+            format!("{shown}{}", timestamp.to_zoned_datetime(zone.clone()).strftime("%:z"))
+        }
+        AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Gap { .. } => shown,
+    }
 }
 
 #[cfg(test)]

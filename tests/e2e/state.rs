@@ -136,29 +136,29 @@ fn state_of_a_newer_version_is_not_touched() {
 #[test]
 fn state_that_another_process_keeps_is_waited_for_and_then_given_up() {
     let tripline = Tripline::new(NOWHERE, &[SECRET_READ]);
-    let state = tripline.path().join("state");
-    fs::create_dir(&state).unwrap();
-    let lock = File::create(state.join("tripline.lock")).unwrap();
-    lock.lock().unwrap();
-    let output = tripline.command("run").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(STATE), "{said}");
-    assert!(said.contains("is in use by another process"), "{said}");
-    assert!(!state.join("dead-letters").exists(), "the other process may be writing them");
+    is_given_up(&tripline, "state/tripline.lock", "is in use by another process");
+    let letters = tripline.path().join("state/dead-letters");
+    assert!(!letters.exists(), "the other process may be writing them");
 }
 
 /// Needs no service, so it always runs.
 #[test]
 fn a_ledger_that_another_process_writes_is_waited_for_and_then_given_up() {
     let tripline = Tripline::new(NOWHERE, &[SECRET_READ]);
-    let ledger = tripline.path().join("state/ledger");
-    fs::create_dir_all(&ledger).unwrap();
-    let lock = File::create(ledger.join("ledger.lock")).unwrap();
-    lock.lock().unwrap();
+    let told = "is in use by another process; each one needs";
+    is_given_up(&tripline, "state/ledger/ledger.lock", told);
+}
+
+/// A run ends and says so while another process, here this one, holds a lock.
+fn is_given_up(tripline: &Tripline, lock: &str, told: &str) {
+    let lock = tripline.path().join(lock);
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    let held = File::create(lock).unwrap();
+    held.lock().unwrap();
     let output = tripline.command("run").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(STATE), "{said}");
-    assert!(said.contains("is in use by another process; each one needs"), "{said}");
+    assert!(said.contains(told), "{said}");
 }
 
 /// Needs no service, so it always runs.

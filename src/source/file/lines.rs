@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, BufRead, Read},
     mem,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -173,11 +173,6 @@ impl LineFile {
     /// The same file, as a partition of a source with a name.
     pub(super) fn of(self, partition: PartitionName) -> LineFile {
         LineFile { partition: Arc::new(partition), ..self }
-    }
-
-    /// Where it lies.
-    pub(super) fn path(&self) -> PathBuf {
-        PathBuf::from(&self.partition.topic)
     }
 
     /// Whether it has ended before the line that it was to go on from: it is another file than was read before.

@@ -156,7 +156,8 @@ pub struct Files {
     positions: Vec<Position>,
     source: Option<Arc<str>>,
     cluster: Option<Arc<str>>,
-    current: Option<LineFile>,
+    /// What is being read, and where it lies.
+    current: Option<(PathBuf, LineFile)>,
     /// Why a file could not be read to its end.
     failure: Option<SourceError>,
     batch: RecordBatch,
@@ -227,12 +228,13 @@ impl Files {
         let name = self.name_of(&path);
         let known = self.positions.iter().find(|position| *position.partition == name);
         let first = known.map_or(0, |position| position.next_offset);
-        self.begin(&path, first)?;
+        self.begin(path, first)?;
         Ok(true)
     }
 
-    fn begin(&mut self, path: &Path, first: i64) -> Result<(), SourceError> {
-        self.current = Some(LineFile::open(path, first, &self.done)?.of(self.name_of(path)));
+    fn begin(&mut self, path: PathBuf, first: i64) -> Result<(), SourceError> {
+        let file = LineFile::open(&path, first, &self.done)?.of(self.name_of(&path));
+        self.current = Some((path, file));
         Ok(())
     }
 
@@ -241,18 +243,18 @@ impl Files {
         if self.current.is_none() && !self.open_next()? {
             return Ok(false);
         }
-        let Some(file) = &mut self.current else { return Ok(false) };
+        let Some((_, file)) = &mut self.current else { return Ok(false) };
         if file.read(&mut self.batch, self.cluster.as_ref(), BATCH_RECORDS_MAX)? {
             return Ok(true);
         }
-        let replaced = file.is_another().then(|| file.path());
-        self.current = None;
-        if let Some(path) = replaced {
+        if let Some((path, _)) = self.current.take_if(|(_, file)| file.is_another()) {
             tracing::warn!(
                 file = %path.display(),
                 "it has fewer lines than were read of it before, so it is another one; it is read from its start"
             );
-            self.begin(&path, 0)?;
+            self.begin(path, 0)?;
+        } else {
+            self.current = None;
         }
         Ok(true)
     }
