@@ -385,6 +385,11 @@ impl Silences {
         look_at(self.kind.expected_until(key), heard, told_at)
     }
 
+    /// How much silence counts between two times.
+    fn silence(&self, since: EventTime, until: EventTime) -> Duration {
+        counted(self.kind.calendar.as_deref(), since, until)
+    }
+
     /// Looks at a key at a time that the watermark has passed. When to look next; `None` to forget it.
     fn look(
         &self,
@@ -393,14 +398,14 @@ impl Silences {
         time: EventTime,
         out: &mut Vec<Hit>,
     ) -> Option<EventTime> {
-        let mut silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
+        let mut silence = self.silence(heard.last(), time);
         if silence >= heard.telling(self.timespan)
             && heard.told.is_none()
             && let Some(claim) = claims.look(key, Claim::clone)
             && let Some(last) = self.last_by_claim(&claim, heard.last(), time)
         {
             heard.lasted(last, self.timespan);
-            silence = counted(self.kind.calendar.as_deref(), heard.last(), time);
+            silence = self.silence(heard.last(), time);
         }
         if !self.kind.expects(key, time) || heard.told.is_some() && self.gives_up(silence) {
             out.extend(heard.told.map(|_| ended(heard, time)));
@@ -535,11 +540,24 @@ impl Decide for Silences {
             note_claim(claims, &key, Claim { taken_as: time, claimed }, self.timespan);
         }
         let until = self.kind.expected_until(&key);
+        // Who was told to be silent, and would be by this event as well: what it did not say in time is known by
+        // now, but nothing has come of the time since then.
+        let is_silent_still = |heard: &Heard| {
+            let until = watermark.filter(|_| heard.told.is_some())?;
+            Some((until, self.silence(time, until)))
+                .filter(|(_, silence)| *silence >= self.timespan)
+        };
         let fresh = || Heard::at(time, Arc::clone(&captured));
         keys.update(key, fresh, |heard| {
-            heard.add(time, self.timespan);
-            heard.join(heard_since, time);
             heard.captured = Arc::clone(&captured);
+            if let Some((watermark, silence)) = is_silent_still(heard) {
+                heard.lasted(time, Duration::ZERO);
+                heard.told = Some(silence);
+                out.push(silent(heard, watermark, silence));
+            } else {
+                heard.add(time, self.timespan);
+                heard.join(heard_since, time);
+            }
             Some(self.earliest_look(until, heard))
         });
         Taken::Counted
