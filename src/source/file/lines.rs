@@ -15,6 +15,7 @@ use super::{
     STANDARD_INPUT,
     decompress::{Counted, decompress},
     document::{Cut, Cutter, goes_on},
+    note::{Found, LastRecord},
     partition_of,
 };
 use crate::{
@@ -40,12 +41,34 @@ pub struct LineFile {
     partition: Arc<PartitionName>,
     reader: Box<dyn BufRead + Send>,
     state: State,
-    /// Lines before this one were done by an earlier run.
-    first: i64,
+    done: Done,
     /// Whoever writes to standard input or a pipe may be silent for hours, so what it holds is handed on at once.
     is_live: bool,
     /// Why the rest cannot be read.
     broken: Option<SourceError>,
+}
+
+/// What an earlier run has done of a file.
+#[derive(Default)]
+struct Done {
+    /// Lines before this one.
+    first: i64,
+    /// The last of them, as far as it was not met again.
+    last: Option<LastRecord>,
+    /// Something else stands where it was: the file is another one.
+    is_another: bool,
+}
+
+impl Done {
+    /// Whether a record was done. One that had no end yet, and has more now, is done again.
+    fn has(&mut self, offset: i64, text: &[u8]) -> bool {
+        let Some(last) = self.last.take_if(|last| last.offset <= offset) else {
+            return offset < self.first || self.is_another;
+        };
+        let found = if last.offset == offset { last.compare(text) } else { Found::Another };
+        self.is_another = found == Found::Another;
+        found != Found::Lengthened
+    }
 }
 
 /// Where reading is.
@@ -62,6 +85,8 @@ struct State {
     record: Vec<u8>,
     /// The line on which it begins.
     begins_at: i64,
+    /// The last record says only that the end of a list is missing.
+    lacks_end: bool,
 }
 
 /// What is being read.
@@ -100,8 +125,8 @@ struct Target<'b> {
     batch: &'b mut RecordBatch,
     partition: &'b Arc<PartitionName>,
     cluster: Option<&'b Arc<str>>,
-    /// Lines before this one are passed over.
-    first: i64,
+    /// This is passed over.
+    done: &'b mut Done,
     records_max: usize,
 }
 
@@ -119,11 +144,10 @@ impl Target<'_> {
         }
         let offset = at.max(*next_offset);
         *next_offset = offset + 1;
-        if offset < self.first {
-            return;
-        }
         let text = text.get(..=RECORD_BYTES_MAX).unwrap_or(text);
-        self.batch.push(self.partition, offset, self.cluster, Some(text));
+        if !self.done.has(offset, text) {
+            self.batch.push(self.partition, offset, self.cluster, Some(text));
+        }
     }
 }
 
@@ -167,7 +191,14 @@ impl LineFile {
             .and_then(|input| decompress(Counted { input, done: Arc::clone(done) }))
             .map_err(|error| failed(&partition, 0, &error))?;
         let state = State { number: if is_live { first } else { 0 }, ..State::default() };
-        Ok(LineFile { partition, reader, state, first, is_live, broken: None })
+        let done = Done { first, ..Done::default() };
+        Ok(LineFile { partition, reader, state, done, is_live, broken: None })
+    }
+
+    /// The same file, of which this was the last record when it was read before.
+    pub(super) fn behind(mut self, last: Option<LastRecord>) -> LineFile {
+        self.done.last = last.filter(|last| !self.is_live && last.offset + 1 == self.done.first);
+        self
     }
 
     /// The same file, as a partition of a source with a name.
@@ -175,13 +206,21 @@ impl LineFile {
         LineFile { partition: Arc::new(partition), ..self }
     }
 
-    /// Whether it has ended before the line that it was to go on from: it is another file than was read before.
+    /// Whether it is another file than was read before, by what stands where the last record was, or as it has ended
+    /// before the line that it was to go on from.
     pub(super) const fn is_another(&self) -> bool {
-        !self.is_live && self.state.next_offset < self.first
+        self.done.is_another || !self.is_live && self.state.next_offset < self.done.first
+    }
+
+    /// Whether it can be known again by the last record that was taken of it: it gives the same in another run, and
+    /// that record stands in it.
+    pub(super) const fn is_known_by_last(&self) -> bool {
+        !self.is_live && !self.state.lacks_end
     }
 
     /// Adds records to `batch` until it has `records_max` of them or 1 MiB, or standard input has no
-    /// more at the moment; `false` at the end.
+    /// more at the moment; `false` at the end, and where
+    /// it shows that it is another file.
     ///
     /// # Errors
     /// If the rest cannot be read or decompressed, with path and line, once all lines before it were handed over.
@@ -191,12 +230,15 @@ impl LineFile {
         cluster: Option<&Arc<str>>,
         records_max: usize,
     ) -> Result<bool, SourceError> {
-        let LineFile { partition, reader, state, first, is_live, broken } = self;
+        let LineFile { partition, reader, state, done, is_live, broken } = self;
         if let Some(error) = broken.take() {
             return Err(error);
         }
-        let mut target = Target { batch, partition, cluster, first: *first, records_max };
+        let mut target = Target { batch, partition, cluster, done, records_max };
         while !target.is_full() {
+            if target.done.is_another {
+                return Ok(false);
+            }
             let buffer = match reader.fill_buf() {
                 Ok(buffer) => buffer,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -402,6 +444,7 @@ impl State {
             && !document.cutter.is_complete()
         {
             // A list whose end is missing is a dead letter, even if its last item is whole.
+            self.lacks_end = true;
             self.begins_at = self.number;
             self.record.push(b'[');
         }

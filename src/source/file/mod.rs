@@ -10,8 +10,10 @@ mod document;
 mod follow;
 mod glob;
 mod lines;
+mod note;
 
 use std::{
+    collections::BTreeMap,
     fs, io, mem,
     path::{Path, PathBuf},
     sync::{
@@ -28,12 +30,14 @@ use crate::{
     engine::{
         diagnostic::Diagnostic,
         record::{PartitionName, Position, RecordBatch},
+        state::SourceNote,
         yaml::{SecretRef, Section},
     },
     web::SecretSource,
 };
 pub use glob::expand;
 pub use lines::LineFile;
+use note::LastRecord;
 
 /// The path that means standard input.
 pub const STANDARD_INPUT: &str = "-";
@@ -131,9 +135,15 @@ pub struct FileSource {
 
 impl Source for FileSource {
     fn run(self: Box<Self>, mut context: SourceContext) -> Result<(), SourceError> {
-        let mut files = Files::open(&self.settings, &context.positions)?.of(context.name.clone());
+        let files = Files::open(&self.settings, &context.positions)?;
+        let mut files = files.of(context.name.clone(), &context.notes);
         (context.events)(SourceEvent::Ready { partitions: files.partitions() });
-        while let Some(batch) = files.next_batch()? {
+        loop {
+            let batch = files.next_batch();
+            for detail in files.replaced.drain(..) {
+                (context.events)(SourceEvent::Trouble { what: "files_replaced", count: 1, detail });
+            }
+            let Some(batch) = batch? else { return Ok(()) };
             let mut waiting = Some(batch);
             while let Some(batch) = waiting.take() {
                 if context.stop.is_cancelled() {
@@ -145,15 +155,18 @@ impl Source for FileSource {
                 }
             }
         }
-        Ok(())
     }
 }
 
-/// Files as a history for `backtest`.
+/// Files that are read one after the other.
 pub struct Files {
     /// What is not begun yet, in reverse order.
     rest: Vec<PathBuf>,
     positions: Vec<Position>,
+    /// What an earlier run took last of each file, by its name.
+    last: BTreeMap<String, LastRecord>,
+    /// What is to be said of files that are others than were read before.
+    replaced: Vec<String>,
     source: Option<Arc<str>>,
     cluster: Option<Arc<str>>,
     /// What is being read, and where it lies.
@@ -198,6 +211,8 @@ impl Files {
         Ok(Files {
             rest: settings.paths.iter().rev().cloned().collect(),
             positions: positions.to_vec(),
+            last: BTreeMap::new(),
+            replaced: Vec::new(),
             source: None,
             cluster: settings.cluster.clone(),
             current: None,
@@ -209,9 +224,11 @@ impl Files {
         })
     }
 
-    /// Files of a source with a name.
-    fn of(self, source: Option<Arc<str>>) -> Files {
-        Files { source, ..self }
+    /// Files of a source with a name, and what an earlier run noted of them.
+    fn of(self, source: Option<Arc<str>>, notes: &[SourceNote]) -> Files {
+        let last = notes.iter().filter_map(LastRecord::read);
+        let last = last.map(|(name, last)| (name.to_owned(), last)).collect();
+        Files { last, source, ..self }
     }
 
     /// The files that are left.
@@ -228,14 +245,33 @@ impl Files {
         let name = self.name_of(&path);
         let known = self.positions.iter().find(|position| *position.partition == name);
         let first = known.map_or(0, |position| position.next_offset);
-        self.begin(path, first)?;
+        let last = self.last.get(&*name.topic).copied();
+        self.begin(path, first, last)?;
         Ok(true)
     }
 
-    fn begin(&mut self, path: PathBuf, first: i64) -> Result<(), SourceError> {
+    fn begin(
+        &mut self,
+        path: PathBuf,
+        first: i64,
+        last: Option<LastRecord>,
+    ) -> Result<(), SourceError> {
         let file = LineFile::open(&path, first, &self.done)?.of(self.name_of(&path));
-        self.current = Some((path, file));
+        self.current = Some((path, file.behind(last)));
         Ok(())
+    }
+
+    /// Notes by which record the file that is being read will be known again.
+    fn note(&mut self) {
+        let Some((path, file)) = &self.current else { return };
+        let Some(record) = self.batch.records.last().filter(|_| file.is_known_by_last()) else {
+            return;
+        };
+        let name = self.name_of(path);
+        let is_its = self.batch.partition_of(record).is_some_and(|partition| **partition == name);
+        let Some(text) = self.batch.payload_of(record).filter(|_| is_its) else { return };
+        let note = LastRecord::of(record.offset, text).note(self.source.as_ref(), &name.topic);
+        self.batch.notes.push(note);
     }
 
     /// Reads on; `false` once there is no more in any file.
@@ -248,12 +284,13 @@ impl Files {
             return Ok(true);
         }
         if let Some((path, _)) = self.current.take_if(|(_, file)| file.is_another()) {
-            tracing::warn!(
-                file = %path.display(),
-                "it has fewer lines than were read of it before, so it is another one; it is read from its start"
-            );
-            self.begin(path, 0)?;
+            self.replaced.push(format!(
+                "{} is another file than was read before, by where that ended; it is read from its start",
+                path.display()
+            ));
+            self.begin(path, 0, None)?;
         } else {
+            self.note();
             self.current = None;
         }
         Ok(true)
@@ -277,6 +314,7 @@ impl RecordReader for Files {
         if self.batch.records.is_empty() {
             return self.failure.take().map_or(Ok(None), Err);
         }
+        self.note();
         let next = RecordBatch {
             payload: Vec::with_capacity(self.batch.payload.len().min(BATCH_BYTES_MAX)),
             ..RecordBatch::default()
@@ -421,6 +459,62 @@ mod tests {
         let after = |line| Position::new(Arc::new(partition_of(&paths[0])), line);
         let lines = |position: Position| read(&paths, &[position]).unwrap().0.len();
         assert_eq!([1, 2, 3].map(|line| lines(after(line))), [2, 1, 3]);
+    }
+
+    /// What a second run reads of a file that was `before` in the first one and is `now` in it, and how many files
+    /// it takes for others.
+    fn read_again(before: &str, now: &str) -> (Vec<(i64, String)>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        let settings = FileSettings { paths: vec![path.clone()], ..FileSettings::default() };
+        let run = |positions: &[Position], notes: &[SourceNote]| {
+            let mut files = Files::open(&settings, positions).unwrap().of(None, notes);
+            let mut all = RecordBatch::default();
+            while let Some(batch) = files.next_batch().unwrap() {
+                for record in &batch.records {
+                    let partition = batch.partition_of(record).unwrap();
+                    all.push(partition, record.offset, None, batch.payload_of(record));
+                }
+                all.notes.extend(batch.notes);
+            }
+            (all, files.replaced.len())
+        };
+        fs::write(&path, before).unwrap();
+        let (first, _) = run(&[], &[]);
+        let last = first.records.last().unwrap();
+        let position =
+            Position::new(Arc::clone(first.partition_of(last).unwrap()), last.offset + 1);
+        fs::write(&path, now).unwrap();
+        let (second, replaced) = run(&[position], &first.notes);
+        let text = |record| String::from_utf8(second.payload_of(record).unwrap().to_vec()).unwrap();
+        (second.records.iter().map(|record| (record.offset, text(record))).collect(), replaced)
+    }
+
+    #[test]
+    fn a_file_is_known_again_by_what_stands_where_it_ended() {
+        let again = |before, now| {
+            let (records, replaced) = read_again(before, now);
+            let lines: Vec<String> =
+                records.iter().map(|(n, text)| format!("{n} {text}")).collect();
+            (lines.join("|"), replaced)
+        };
+        let same = |text: &str| (text.to_owned(), 0);
+        let another = |text: &str| (text.to_owned(), 1);
+        assert_eq!(again("a\nb\n", "a\nb\n"), same(""));
+        assert_eq!(again("a\nb\n", "a\nb\nc\n"), same("2 c"));
+        // As long, longer, and with nothing where the last record was.
+        assert_eq!(again("a\nb\n", "a\nx\n"), another("0 a|1 x"));
+        assert_eq!(again("a\nb\n", "x\ny\nz\n"), another("0 x|1 y|2 z"));
+        assert_eq!(again("a\nb\n", "x\n\nz\n"), another("0 x|2 z"));
+        assert_eq!(again("a\nb\n", "x\n"), another("0 x"));
+        assert_eq!(again("a\nb\n", ""), another(""));
+        // Whoever wrote it had not come to the end of the last record.
+        assert_eq!(again("a\n{\"b", "a\n{\"b\": 1}\nc\n"), same("1 {\"b\": 1}|2 c"));
+        assert_eq!(again("{\"a\":\n{", "{\"a\":\n{}}\nb\n"), same("0 {\"a\":\n{}}|2 b"));
+        assert_eq!(again("a\n{\"b", "a\n{\"c\": 1}\n"), another("0 a|1 {\"c\": 1}"));
+        // What says only that a list has no end is no record to know a file by.
+        let list = "[\n{\"a\":\n1},\n{\"b\":\n2}\n";
+        assert_eq!(again(list, &format!("{list},\n{{\"c\":\n3}}]\n")).1, 0);
     }
 
     #[test]

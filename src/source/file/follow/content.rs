@@ -10,8 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::super::decompress::{Counted, decompress, is_plain};
-use crate::engine::digest::Digest;
+use super::super::{
+    decompress::{Counted, decompress, is_plain},
+    note::digest_of,
+};
 
 /// Bytes of its first line by which a content is known: 4 KiB. What begins in another way is another content;
 /// what begins alike need not be the same: files may have headers, and who sends a long request chooses as much.
@@ -265,11 +267,6 @@ impl Opened {
             && own == its
             && self.tail(end.bytes)?.is_some_and(|tail| tail == end.tail))
     }
-}
-
-/// Of bytes that stand for a content.
-pub(super) fn digest_of(bytes: &[u8]) -> [u8; 16] {
-    Digest::default().bytes(bytes).first()
 }
 
 fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -15,8 +15,11 @@ use std::{
 };
 
 use super::{
-    super::glob::{is_pattern, matching},
-    content::{End, FileId, Opened, Print, Stamp, digest_of, kind_of},
+    super::{
+        glob::{is_pattern, matching},
+        note::digest_of,
+    },
+    content::{End, FileId, Opened, Print, Stamp, kind_of},
     family::log_of,
     note::{self, ContentNote, LogNote, Note},
     reading::{Content, Filled, Place, Target},

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::content::{FileId, Print, Stamp};
+use super::{
+    super::note::{value_of, write},
+    content::{FileId, Print, Stamp},
+};
 use crate::engine::state::SourceNote;
-
-/// In front of every note. Another form takes another number; what cannot be read is not there.
-const VERSION: u8 = 1;
 
 const CONTENT: &str = "content:";
 const LOG: &str = "log:";
@@ -47,15 +47,11 @@ pub(super) enum Note {
 
 /// Reads a note; `None` if it is none of ours.
 pub(super) fn read(note: &SourceNote) -> Option<Note> {
-    let (version, value) = note.value.as_ref()?.split_first()?;
-    if *version != VERSION {
-        return None;
-    }
     if let Some(number) = note.key.strip_prefix(CONTENT) {
-        return Some(Note::Content(number.parse().ok()?, postcard::from_bytes(value).ok()?));
+        return Some(Note::Content(number.parse().ok()?, value_of(note)?));
     }
     let log = note.key.strip_prefix(LOG)?;
-    Some(Note::Log(log.to_owned(), postcard::from_bytes(value).ok()?))
+    Some(Note::Log(log.to_owned(), value_of(note)?))
 }
 
 pub(super) fn of_content(
@@ -68,12 +64,4 @@ pub(super) fn of_content(
 
 pub(super) fn of_log(source: Option<&Arc<str>>, log: &str, note: LogNote) -> SourceNote {
     write(source, format!("{LOG}{log}"), Some(&note))
-}
-
-fn write<T: Serialize>(source: Option<&Arc<str>>, key: String, value: Option<&T>) -> SourceNote {
-    let value = value.map(|value| {
-        let written = postcard::to_extend(value, vec![VERSION]);
-        written.expect("plain values, and memory is there for them")
-    });
-    SourceNote { source: source.cloned(), key, value }
 }

@@ -3,8 +3,8 @@
 use std::{io, mem, path::PathBuf, sync::Arc};
 
 use super::{
-    super::lines::trim,
-    content::{End, Opened, Stamp, TAIL_BYTES, digest_of},
+    super::{lines::trim, note::digest_of},
+    content::{End, Opened, Stamp, TAIL_BYTES},
     note::ContentNote,
 };
 use crate::{
