@@ -215,7 +215,7 @@ fn predicates_of<'r>(condition: &Expression, rules: &'r RuleSet, found: &mut Vec
         Expression::Predicate(id) => found.extend(rules.predicates.get(id.0 as usize)),
         Expression::Not(inner) => predicates_of(inner, rules, found),
         Expression::All(parts) | Expression::Any(parts) => {
-            for part in parts {
+            for part in parts.iter() {
                 predicates_of(part, rules, found);
             }
         }

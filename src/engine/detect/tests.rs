@@ -1,6 +1,6 @@
 //! Every operator against a naive reading of the rule language, and the index against no index.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -239,9 +239,9 @@ fn expression(predicates: u32) -> impl Strategy<Value = Expression> {
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
-            inner.clone().prop_map(|part| Expression::Not(Box::new(part))),
-            vec(inner.clone(), 2..4).prop_map(Expression::All),
-            vec(inner, 2..4).prop_map(Expression::Any),
+            inner.clone().prop_map(|part| Expression::Not(Arc::new(part))),
+            vec(inner.clone(), 2..4).prop_map(|parts| Expression::All(parts.into())),
+            vec(inner, 2..4).prop_map(|parts| Expression::Any(parts.into())),
         ]
     })
 }
@@ -391,10 +391,10 @@ fn small(expressions: Vec<Expression>) -> Arc<RuleSet> {
 #[test]
 fn a_rule_about_one_of_several_fields_is_not_looked_at_without_any_of_them() {
     let either = || {
-        Expression::Any(vec![
+        Expression::Any(Arc::new([
             Expression::Predicate(PredicateId(0)),
             Expression::Predicate(PredicateId(1)),
-        ])
+        ]))
     };
     let mut matcher = RuleMatcher::new(small(vec![either()]));
     let mut looked_at = |fields: &[FieldId]| {
@@ -419,7 +419,7 @@ fn beginnings_choices_and_fields_that_are_there_rule_out() {
         cased: false,
     };
     let predicate = |id| Expression::Predicate(PredicateId(id));
-    let not = |id| Expression::Not(Box::new(predicate(id)));
+    let not = |id| Expression::Not(Arc::new(predicate(id)));
     let rules = Arc::new(RuleSet {
         fields: table(),
         predicates: vec![
@@ -430,11 +430,11 @@ fn beginnings_choices_and_fields_that_are_there_rule_out() {
         ],
         rules: [
             predicate(0),
-            Expression::All(vec![predicate(1), not(0)]),
-            Expression::Any(vec![
-                Expression::All(vec![predicate(0), predicate(2)]),
-                Expression::All(vec![not(1), predicate(3)]),
-            ]),
+            Expression::All(Arc::new([predicate(1), not(0)])),
+            Expression::Any(Arc::new([
+                Expression::All(Arc::new([predicate(0), predicate(2)])),
+                Expression::All(Arc::new([not(1), predicate(3)])),
+            ])),
         ]
         .into_iter()
         .map(|expression| rule(expression, false))
@@ -465,10 +465,10 @@ fn beginnings_choices_and_fields_that_are_there_rule_out() {
 #[test]
 fn an_event_that_no_rule_is_about_costs_no_rule() {
     let both = || {
-        Expression::All(vec![
+        Expression::All(Arc::new([
             Expression::Predicate(PredicateId(0)),
             Expression::Predicate(PredicateId(1)),
-        ])
+        ]))
     };
     let mut matcher = RuleMatcher::new(small((0..200).map(|_| both()).collect()));
     let looked_at = |matcher: &mut RuleMatcher, verb, resource| {
@@ -483,10 +483,10 @@ fn an_event_that_no_rule_is_about_costs_no_rule() {
 
 #[test]
 fn an_explanation_shows_every_part() {
-    let rules = small(vec![Expression::All(vec![
+    let rules = small(vec![Expression::All(Arc::new([
         Expression::Predicate(PredicateId(0)),
-        Expression::Not(Box::new(Expression::Predicate(PredicateId(1)))),
-    ])]);
+        Expression::Not(Arc::new(Expression::Predicate(PredicateId(1)))),
+    ]))]);
     let payload = br#"{"auditID":"a","stage":"ResponseComplete","verb":"list","stageTimestamp":"2026-01-05T22:14:01Z"}"#;
     let record = explain_record(&rules, &[RuleIndex(0)], payload);
     let [event] = record.events.as_slice() else { panic!("{record:?}") };

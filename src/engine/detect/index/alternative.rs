@@ -1,6 +1,6 @@
 //! Conditions taken apart where they say `or`: each part of one rules out more than the whole.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use crate::engine::rule::{DetectionRule, Expression, LeftOut, RuleIndex, RuleSet, RuleSteps};
 
@@ -72,7 +72,10 @@ fn apart<'c>(rules: &RuleSet, condition: &'c Expression, most: usize) -> Vec<Cow
     }
     match alternatives.as_slice() {
         [_] => vec![Cow::Borrowed(condition)],
-        _ => alternatives.into_iter().map(|parts| Cow::Owned(Expression::All(parts))).collect(),
+        _ => alternatives
+            .into_iter()
+            .map(|parts| Cow::Owned(Expression::All(parts.into())))
+            .collect(),
     }
 }
 
@@ -94,19 +97,19 @@ fn conjuncts(condition: &Expression, wanted: bool, out: &mut Vec<Expression>) {
     match (condition, wanted) {
         (Expression::Not(inner), _) => conjuncts(inner, !wanted, out),
         (Expression::All(parts), true) | (Expression::Any(parts), false) => {
-            for part in parts {
+            for part in parts.iter() {
                 conjuncts(part, wanted, out);
             }
         }
         (Expression::Any(parts), true) | (Expression::All(parts), false) => {
             let mut choices = Vec::new();
-            for part in parts {
+            for part in parts.iter() {
                 disjuncts(part, wanted, &mut choices);
             }
-            out.push(Expression::Any(choices));
+            out.push(Expression::Any(choices.into()));
         }
         (other, true) => out.push(other.clone()),
-        (other, false) => out.push(Expression::Not(Box::new(other.clone()))),
+        (other, false) => out.push(Expression::Not(Arc::new(other.clone()))),
     }
 }
 
@@ -115,9 +118,9 @@ fn disjuncts(condition: &Expression, wanted: bool, out: &mut Vec<Expression>) {
     let mut parts = Vec::new();
     conjuncts(condition, wanted, &mut parts);
     match <[Expression; 1]>::try_from(parts) {
-        Ok([Expression::Any(choices)]) => out.extend(choices),
+        Ok([Expression::Any(choices)]) => out.extend(choices.iter().cloned()),
         Ok([part]) => out.push(part),
-        Err(parts) => out.push(Expression::All(parts)),
+        Err(parts) => out.push(Expression::All(parts.into())),
     }
 }
 

@@ -180,12 +180,12 @@ impl Tested<'_> {
         match expression {
             Expression::All(parts) => {
                 let subject = subject.narrowed(parts, self.builder);
-                for part in parts {
+                for part in parts.iter() {
                     self.visit(part, &subject);
                 }
             }
             Expression::Any(parts) => {
-                for part in parts {
+                for part in parts.iter() {
                     self.visit(part, subject);
                 }
             }

@@ -24,7 +24,7 @@ pub(in crate::engine) fn requirements(
     builder: &Builder,
 ) -> Result<Requirements, Conflict> {
     let parts = match expression {
-        Expression::All(parts) => parts.as_slice(),
+        Expression::All(parts) => parts,
         one => std::slice::from_ref(one),
     };
     let mut required = Requirements::new();
@@ -95,7 +95,7 @@ pub(super) fn values_of(
         }
         Expression::Any(parts) => {
             let mut found: Option<(FieldId, BTreeSet<String>)> = None;
-            for part in parts {
+            for part in parts.iter() {
                 let (field, values) = values_of(part, builder)?;
                 match &mut found {
                     None => found = Some((field, values)),

@@ -6,6 +6,8 @@
 //! at element by element; those below an array that lies in another one, within one element of each. Without
 //! Tripline the file keeps Sigma's meaning.
 
+use std::sync::Arc;
+
 use super::leaf::ItemCompiler;
 use crate::engine::{
     diagnostic::{Diagnostic, Place, Problems},
@@ -51,7 +53,7 @@ pub(in crate::engine) fn same_element(
     let outermost = (0..arrays.len()).filter(|number| array_above(*number, arrays).is_none());
     for number in outermost {
         let element = joined(items, &of_mapping, number);
-        parts.extend(element.map(|element| Expression::SameElement(Box::new(element))));
+        parts.extend(element.map(|element| Expression::SameElement(Arc::new(element))));
     }
     Some(all(parts))
 }
@@ -134,7 +136,7 @@ fn joined(
         parts.push(items.item(item));
     }
     if negative && let Some(item) = below.first() {
-        let place = Place { source: std::sync::Arc::clone(items.source), span: item.at.clone() };
+        let place = Place { source: Arc::clone(items.source), span: item.at.clone() };
         let title = format!("nothing says what an element of `{}` has", array.value);
         items.problems.push(
             Diagnostic::error(code::SHAPE_MISMATCH, place, title)
@@ -145,7 +147,7 @@ fn joined(
     for element in inner {
         add(element.of);
         element.fields.iter().copied().for_each(&mut add);
-        parts.push(Expression::SameElement(Box::new(element)));
+        parts.push(Expression::SameElement(Arc::new(element)));
     }
     let of = items.builder.field(&array.value);
     Some(SameElement { of, fields, condition: all(parts) })
@@ -174,7 +176,7 @@ fn check_references(items: &ItemCompiler<'_>, array: &Text, item: &Item) {
         if is_below(path, &array.value) {
             continue;
         }
-        let place = Place { source: std::sync::Arc::clone(items.source), span: span.clone() };
+        let place = Place { source: Arc::clone(items.source), span: span.clone() };
         let title = format!("`{path}` does not lie below `{}`", array.value);
         items.problems.push(
             Diagnostic::error(code::SHAPE_MISMATCH, place, title)

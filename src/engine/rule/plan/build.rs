@@ -1,6 +1,6 @@
 //! Puts the plan together: numbers fields, shares equal predicates, simplifies expressions.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::{HashMap, hash_map::Entry};
 
@@ -67,7 +67,7 @@ pub(in crate::engine) fn all(parts: impl IntoIterator<Item = Expression>) -> Exp
         match part {
             Expression::Constant(true) => {}
             Expression::Constant(false) => return Expression::Constant(false),
-            Expression::All(inner) => inner.into_iter().for_each(|one| add(&mut flat, one)),
+            Expression::All(inner) => inner.iter().for_each(|one| add(&mut flat, one.clone())),
             one => add(&mut flat, one),
         }
     }
@@ -77,7 +77,7 @@ pub(in crate::engine) fn all(parts: impl IntoIterator<Item = Expression>) -> Exp
     match flat.len() {
         0 => Expression::Constant(true),
         1 => flat.swap_remove(0),
-        _ => Expression::All(flat),
+        _ => Expression::All(flat.into()),
     }
 }
 
@@ -88,7 +88,7 @@ pub(in crate::engine) fn any(parts: impl IntoIterator<Item = Expression>) -> Exp
         match part {
             Expression::Constant(false) => {}
             Expression::Constant(true) => return Expression::Constant(true),
-            Expression::Any(inner) => inner.into_iter().for_each(|one| add(&mut flat, one)),
+            Expression::Any(inner) => inner.iter().for_each(|one| add(&mut flat, one.clone())),
             one => add(&mut flat, one),
         }
     }
@@ -98,7 +98,7 @@ pub(in crate::engine) fn any(parts: impl IntoIterator<Item = Expression>) -> Exp
     match flat.len() {
         0 => Expression::Constant(false),
         1 => flat.swap_remove(0),
-        _ => Expression::Any(flat),
+        _ => Expression::Any(flat.into()),
     }
 }
 
@@ -122,8 +122,8 @@ fn add(parts: &mut Vec<Expression>, part: Expression) {
 pub(in crate::engine) fn not(part: Expression) -> Expression {
     match part {
         Expression::Constant(value) => Expression::Constant(!value),
-        Expression::Not(inner) => *inner,
-        one => Expression::Not(Box::new(one)),
+        Expression::Not(inner) => Arc::unwrap_or_clone(inner),
+        one => Expression::Not(Arc::new(one)),
     }
 }
 
@@ -175,6 +175,6 @@ mod tests {
         assert_eq!(not(not(one())), one());
         assert_eq!(all([one(), two(), not(one())]), Expression::Constant(false));
         assert_eq!(any([one(), not(one())]), Expression::Constant(true));
-        assert_eq!(all([one(), all([two(), one()])]), Expression::All(vec![one(), two()]));
+        assert_eq!(all([one(), all([two(), one()])]), Expression::All([one(), two()].into()));
     }
 }

@@ -16,7 +16,8 @@ pub struct PredicateId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScheduleIndex(pub u16);
 
-/// A boolean expression over predicates. Constants appear only at the root.
+/// A boolean expression over predicates. Constants appear only at the root. A copy shares all that is below it: the
+/// index keeps each condition in many forms that differ in a part.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expression {
     /// Always, or never.
@@ -28,13 +29,13 @@ pub enum Expression {
     /// The event time lies before this: list entries and filters that expire.
     Before(EventTime),
     /// Not.
-    Not(Box<Expression>),
+    Not(Arc<Expression>),
     /// All hold; at least two.
-    All(Vec<Expression>),
+    All(Arc<[Expression]>),
     /// Any holds; at least two.
-    Any(Vec<Expression>),
+    Any(Arc<[Expression]>),
     /// Holds within one element of an array.
-    SameElement(Box<SameElement>),
+    SameElement(Arc<SameElement>),
 }
 
 impl Expression {
@@ -65,7 +66,7 @@ impl Expression {
             Expression::Predicate(id) => see(*id),
             Expression::Not(inner) => inner.for_each_predicate(see),
             Expression::All(parts) | Expression::Any(parts) => {
-                for part in parts {
+                for part in parts.iter() {
                     part.for_each_predicate(see);
                 }
             }
