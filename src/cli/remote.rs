@@ -65,8 +65,19 @@ pub(super) struct Remote {
 pub(super) enum RemoteError {
     /// The question is wrong: what was meant.
     Mistake(String),
+    /// The server says no, and would say it again.
+    Refused(String),
     /// Anything else.
     Other(anyhow::Error),
+}
+
+impl From<RemoteError> for anyhow::Error {
+    fn from(error: RemoteError) -> anyhow::Error {
+        match error {
+            RemoteError::Mistake(said) | RemoteError::Refused(said) => anyhow::Error::msg(said),
+            RemoteError::Other(error) => error,
+        }
+    }
 }
 
 impl Remote {
@@ -159,7 +170,11 @@ impl Remote {
         if status == reqwest::StatusCode::BAD_REQUEST {
             return Err(RemoteError::Mistake(said));
         }
-        Err(other(anyhow::anyhow!("Tripline at {}: {said}", self.shown)))
+        let said = format!("Tripline at {}: {said}", self.shown);
+        if status.is_client_error() {
+            return Err(RemoteError::Refused(said));
+        }
+        Err(other(anyhow::Error::msg(said)))
     }
 }
 

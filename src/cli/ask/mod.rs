@@ -141,7 +141,7 @@ impl AskArgs {
                 output::complain(&text);
                 return Ok(ExitCode::from(exit::USAGE));
             }
-            Err(RemoteError::Other(error)) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         for warning in warnings {
             output::tell(&format!("warning: {warning}"));

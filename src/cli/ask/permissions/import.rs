@@ -169,7 +169,7 @@ fn hand_over(
             output::complain(&text);
             Ok(Some(ExitCode::from(exit::USAGE)))
         }
-        Err(RemoteError::Other(error)) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
