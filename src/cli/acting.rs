@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     exit, output,
-    remote::{Remote, RemoteError, server_url, server_variable},
+    remote::{Remote, RemoteError, ServerUrl, server_variable},
 };
 use crate::engine::text::printable;
 
@@ -20,7 +20,7 @@ use crate::engine::text::printable;
 pub(super) struct ServerArgs {
     /// Where the running Tripline serves HTTP.
     #[arg(long, global = true, default_value = "http://127.0.0.1:9464", value_name = "URL")]
-    #[arg(env = server_variable(), hide_env_values = true, alias = "url", value_parser = server_url)]
+    #[arg(env = server_variable(), hide_env_values = true, alias = "url", value_parser = ServerUrl)]
     server: String,
     /// File with a bearer token, if it asks for one; else the variable TRIPLINE_TOKEN.
     #[arg(long, global = true, value_name = "FILE")]

@@ -219,6 +219,14 @@ async fn the_command_line_says_the_same_of_files_and_of_a_server() {
         let (code, _, told) = run(tripline(directory.path()).args(words));
         assert!(code == 1 && told.contains("http://127.0.0.1:1 does not answer"), "{told}");
         assert!(!told.contains("pass"), "{told}");
+        // Nor of what is no URL, wherever it comes from.
+        for wrong in ["ann:pass@127.0.0.1:1", "ftp://ann:pass@host", "http://ann:pass@host:99999"] {
+            let mut asked = tripline(directory.path());
+            let asked = asked.args(command.split(' ')).env("TRIPLINE_SERVER", wrong);
+            let (code, _, told) = run(asked);
+            assert!(code == 2 && told.contains("write it as http://127.0.0.1:9464"), "{told}");
+            assert!(told.contains("--server <URL>") && !told.contains("pass"), "{told}");
+        }
     }
 }
 
