@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::clock::now;
 use crate::{
-    archive::{ArchiveError, DIRECTORY_NAME, last_row, not_there},
+    archive::{ArchiveError, last_row, not_there, place_of_months},
     engine::{ledger::Entry, member::append_entries},
     store::{
         Store as _, StoreError,
@@ -12,10 +12,11 @@ use crate::{
     },
 };
 
-/// Puts entries behind all rows of the ledger, in one transaction, under the lock of the state.
+/// Puts entries behind all rows of the ledger, in one transaction, under the lock of the state. `ledger` is where its months
+/// are, if it is not where its process keeps them.
 ///
 /// # Errors
-/// There is no state, a process has it open, or it cannot be written. Nothing was changed then.
+/// There is no state, its months are not there, a process has it open, or it cannot be written. Nothing was changed then.
 pub fn import_into_state(
     state: &Path,
     ledger: Option<&Path>,
@@ -29,8 +30,9 @@ pub fn import_into_state(
     }
     let mut store = SqliteStore::open(state)?;
     let loaded = store.load()?;
-    let directory = ledger.map_or_else(|| state.join(DIRECTORY_NAME), Path::to_owned);
     let unreadable = |error: ArchiveError| failed(error.to_string());
+    let directory = ledger.map_or_else(|| place_of_months(state), |named| Ok(named.to_owned()));
+    let directory = directory.map_err(unreadable)?;
     let archive = last_row(&directory).map_err(unreadable)?;
     let spool = not_there(&directory, loaded.spool).map_err(unreadable)?;
     let checkpoint = append_entries(loaded.entries, spool, archive, now(), entries);

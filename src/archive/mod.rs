@@ -32,7 +32,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 
 pub use query::{Cursor, Filter, Page, Query};
-pub use reader::{MonthStatus, Reader};
+pub use reader::{MonthStatus, Reader, place_of_months};
 pub use rules_then::{FileThen, RulesThen, Turn, rules_at, rules_before, turns};
 pub use writer::{Archive, Limits, Retired};
 

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -61,6 +61,23 @@ pub struct MonthStatus {
     pub rows: Option<BTreeMap<String, u64>>,
 }
 
+/// Where the months of a state are: where its process said that it keeps them, or else inside.
+///
+/// # Errors
+/// They are kept elsewhere, and that is no directory now.
+pub fn place_of_months(state: &Path) -> Result<PathBuf, ArchiveError> {
+    // If the checkpoint cannot be read, that is said by whoever reads more of it.
+    match spool::place_of_months(&state.join("tripline.db")).unwrap_or_default() {
+        Some(elsewhere) if !elsewhere.is_dir() => {
+            let what = "the ledger of this state is kept there, and it is no directory: say by --ledger where its months \
+                        are now";
+            Err(failed(&elsewhere, what))
+        }
+        Some(elsewhere) => Ok(elsewhere),
+        None => Ok(state.join(DIRECTORY_NAME)),
+    }
+}
+
 impl Reader {
     /// Opens the ledger of a state directory, which knows where its months are, or a directory with months alone. A
     /// directory that is named is a copy, unless it is where the process with that state writes.
@@ -68,19 +85,12 @@ impl Reader {
     /// # Errors
     /// There is no ledger, or its directory cannot be read.
     pub fn open(state: &Path, directory: Option<&Path>) -> Result<Reader, ArchiveError> {
-        let inside = state.join(DIRECTORY_NAME);
-        // If the checkpoint cannot be read, that is said below.
-        let elsewhere = spool::place_of_months(&state.join("tripline.db")).unwrap_or_default();
-        let own = match elsewhere {
-            Some(elsewhere) if !elsewhere.is_dir() && directory.is_none() => {
-                let what = "the ledger of this state is kept there, and it is no directory: say by --ledger where \
-                            its months are now";
-                return Err(failed(&elsewhere, what));
-            }
-            Some(elsewhere) => elsewhere,
-            None if inside.is_dir() => inside,
-            None => state.to_owned(),
+        let own = match place_of_months(state) {
+            Err(error) if directory.is_none() => return Err(error),
+            own => own.ok().filter(|own| own.is_dir()),
         };
+        // What is named as a state may have months alone.
+        let own = own.unwrap_or_else(|| state.to_owned());
         let is_same = |one: &Path| {
             one.canonicalize().is_ok_and(|one| own.canonicalize().is_ok_and(|own| one == own))
         };

@@ -8,8 +8,8 @@ use crate::{
     archive::{Filter, Reader},
     engine::{
         diagnostic::nearest,
-        ledger::EntryKind,
-        rule::{CLASSES, SESSION},
+        ledger::{EntryKind, RULE_NAME},
+        rule::{CLASSES, RuleSet, SESSION},
         text::printable,
     },
 };
@@ -84,6 +84,54 @@ pub fn check_cluster(reader: &Reader, cluster: &str) -> Result<(), AskError> {
         })?;
     }
     if known.contains(cluster) { Ok(()) } else { Err(unknown("cluster", cluster, &known)) }
+}
+
+/// Id, name and title of each rule in force.
+fn in_force(rules: &RuleSet) -> impl Iterator<Item = &str> {
+    rules.rules.iter().flat_map(|rule| {
+        let meta = rule.meta();
+        [&meta.id, &meta.name, &meta.about.title].map(String::as_str)
+    })
+}
+
+/// Whether alerts may come of what has this id, name or title: a rule in force, or Tripline itself, of whose alerts there is
+/// no list.
+pub fn may_fire(rules: &RuleSet, rule: &str) -> bool {
+    rule.to_lowercase().starts_with("tripline") || in_force(rules).any(|name| name == rule)
+}
+
+/// Refuses a rule that is not in force, and of which the ledger has no alert. Cost: a pass over the entries on alerts, if it
+/// is not in force.
+///
+/// # Errors
+/// It is one, or the ledger cannot be read.
+pub fn check_rule(reader: &Reader, rules: &RuleSet, rule: &str) -> Result<(), AskError> {
+    if may_fire(rules, rule) {
+        return Ok(());
+    }
+    let mut known: BTreeSet<String> = in_force(rules).map(str::to_owned).collect();
+    reader.each_of(&[Filter::Entries(EntryKind::Alert)], |row| {
+        let Some(entry) = row.entry() else { return };
+        let names = [&entry.party, &entry.detail].map(String::as_str);
+        for name in names.into_iter().chain(entry.fact_of(RULE_NAME)) {
+            if !known.contains(name) {
+                known.insert(name.to_owned());
+            }
+        }
+    })?;
+    if known.contains(rule) {
+        return Ok(());
+    }
+    let near = nearest(rule, known.iter().map(String::as_str));
+    let hint = near.map_or_else(
+        || {
+            "no rule in force has this id, name or title, and no alert of the ledger is of it"
+                .to_owned()
+        },
+        |near| format!("did you mean `{}`?", printable(near)),
+    );
+    let message = format!("nothing is known of the rule `{}`", printable(rule));
+    Err(Mistake { code: "unknown_name", message, hint }.into())
 }
 
 fn unknown(what: &str, text: &str, known: &BTreeSet<String>) -> AskError {

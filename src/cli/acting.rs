@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     exit, output,
-    remote::{Remote, RemoteError, server_url, server_variable},
+    remote::{Remote, RemoteError, ServerUrl, server_variable},
 };
 use crate::engine::text::printable;
 
@@ -20,7 +20,7 @@ use crate::engine::text::printable;
 pub(super) struct ServerArgs {
     /// Where the running Tripline serves HTTP.
     #[arg(long, global = true, default_value = "http://127.0.0.1:9464", value_name = "URL")]
-    #[arg(env = server_variable(), hide_env_values = true, alias = "url", value_parser = server_url)]
+    #[arg(env = server_variable(), hide_env_values = true, alias = "url", value_parser = ServerUrl)]
     server: String,
     /// File with a bearer token, if it asks for one; else the variable TRIPLINE_TOKEN.
     #[arg(long, global = true, value_name = "FILE")]
@@ -45,7 +45,8 @@ pub(super) struct ByArgs {
     /// credentials it names as it knows them.
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
-    /// A name for this act: sent again with the same, it is done once. One is made if none is given.
+    /// A name for this act: sent again with the same, it is done once; another act with it is refused. One is made if
+    /// none is given.
     #[arg(long, value_name = "ID")]
     id: Option<String>,
 }
@@ -71,10 +72,7 @@ impl ServerArgs {
     /// If there is no answer, or the server says no.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
         let remote = Remote::new(&self.server, self.token_file.as_deref())?;
-        remote.json(path, None).map_err(|error| match error {
-            RemoteError::Mistake(said) => anyhow::anyhow!("{said}"),
-            RemoteError::Other(error) => error,
-        })
+        Ok(remote.json(path, None)?)
     }
 
     /// Acts, and prints what came of it: the answer as JSON, or what `text` makes of it. `id` is what the act
@@ -91,15 +89,23 @@ impl ServerArgs {
     ) -> anyhow::Result<ExitCode> {
         let remote = Remote::new(&self.server, self.token_file.as_deref())?;
         match remote.json(path, Some(body)) {
-            Ok(answer) => self.show(&answer, text),
+            Ok(answer) => {
+                let code = self.show(&answer, text)?;
+                if answer.get("again") == Some(&true.into()) && self.format == Shown::Text {
+                    output::tell("done before: this was sent again, and nothing was done now");
+                }
+                Ok(code)
+            }
             Err(RemoteError::Mistake(said)) => {
                 output::complain(&said);
                 Ok(ExitCode::from(exit::USAGE))
             }
+            // It may be done, or be done later.
             Err(RemoteError::Other(error)) => Err(match id {
                 Some(id) => anyhow::anyhow!("{error:#}; `--id {id}` sends the same act"),
                 None => error,
             }),
+            Err(refused @ RemoteError::Refused(_)) => Err(refused.into()),
         }
     }
 

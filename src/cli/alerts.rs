@@ -19,7 +19,7 @@ use crate::engine::{act::Verdict, alert::Fingerprint};
 #[derive(Args, Debug)]
 #[command(after_help = "Exit codes:
   0  shown, or done and durable
-  1  no such alert is known, Tripline cannot be reached, or its store fails
+  1  no such alert is known, the id is of another act, Tripline cannot be reached, or its store fails
   2  that is no fingerprint, no verdict, or a text that is too long
 
 Examples:

@@ -1,8 +1,13 @@
 //! Asks a running Tripline over HTTP, as those do who have no access to its files.
 
-use std::{path::Path, time::Duration};
+use std::{ffi::OsStr, path::Path, time::Duration};
 
 use anyhow::Context as _;
+use clap::{
+    Arg, Command,
+    builder::TypedValueParser,
+    error::{ContextKind, ContextValue},
+};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
@@ -28,11 +33,33 @@ pub(super) fn server_variable() -> &'static str {
     }
 }
 
-/// The URL of a server, as an argument.
+/// Reads the URL of a server, as an argument. What is wrong is said without a user and a password in it: the variable may
+/// have one, and whoever reads what went wrong need not know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerUrl;
+
+impl TypedValueParser for ServerUrl {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        TypedValueParser::parse_ref(&server_url, command, argument, value).map_err(|mut error| {
+            let shown = without_user(&value.to_string_lossy());
+            error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+            error
+        })
+    }
+}
+
+/// The URL of a server.
 ///
 /// # Errors
 /// It is none, or not one of HTTP.
-pub(super) fn server_url(text: &str) -> Result<String, String> {
+fn server_url(text: &str) -> Result<String, String> {
     let url = reqwest::Url::parse(text).ok();
     match url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
         Some(_) => Ok(text.to_owned()),
@@ -40,13 +67,17 @@ pub(super) fn server_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// A URL without the user and the password in it, harmless to show.
+/// A URL without the user and the password in it, harmless to show. Of what is no URL it is what stands behind the last `@`.
 fn without_user(text: &str) -> String {
-    let Ok(mut url) = reqwest::Url::parse(text) else { return printable(text).into_owned() };
+    let url = reqwest::Url::parse(text).ok().filter(reqwest::Url::has_host);
+    let Some(mut url) = url else {
+        let shown = text.rsplit_once('@').map(|(_, host)| format!("…@{host}"));
+        return printable(shown.as_deref().unwrap_or(text)).into_owned();
+    };
     if url.username().is_empty() && url.password().is_none() {
         return printable(text).into_owned();
     }
-    // An HTTP URL has a host, so both can be taken away.
+    // A URL with a host may have both, so both can be taken away.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     printable(url.as_str().trim_end_matches('/')).into_owned()
@@ -65,8 +96,19 @@ pub(super) struct Remote {
 pub(super) enum RemoteError {
     /// The question is wrong: what was meant.
     Mistake(String),
+    /// The server says no, and would say it again.
+    Refused(String),
     /// Anything else.
     Other(anyhow::Error),
+}
+
+impl From<RemoteError> for anyhow::Error {
+    fn from(error: RemoteError) -> anyhow::Error {
+        match error {
+            RemoteError::Mistake(said) | RemoteError::Refused(said) => anyhow::Error::msg(said),
+            RemoteError::Other(error) => error,
+        }
+    }
 }
 
 impl Remote {
@@ -159,7 +201,11 @@ impl Remote {
         if status == reqwest::StatusCode::BAD_REQUEST {
             return Err(RemoteError::Mistake(said));
         }
-        Err(other(anyhow::anyhow!("Tripline at {}: {said}", self.shown)))
+        let said = format!("Tripline at {}: {said}", self.shown);
+        if status.is_client_error() {
+            return Err(RemoteError::Refused(said));
+        }
+        Err(other(anyhow::Error::msg(said)))
     }
 }
 
@@ -173,4 +219,29 @@ pub(super) fn said(text: &str) -> String {
         (None, _) => text.trim().to_owned(),
     };
     printable(&said).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_shown_of_a_user_and_a_password() {
+        for (text, shown) in [
+            ("http://127.0.0.1:9464", "http://127.0.0.1:9464"),
+            ("https://u:secret@h:1/path/", "https://h:1/path"),
+            ("https://secret@h", "https://h"),
+            ("ftp://u:secret@h", "ftp://h"),
+            ("http://u:sec@ret@h", "http://h"),
+            ("http://u:secret@h:99999", "…@h:99999"),
+            ("http://u:sec/ret@h", "…@h"),
+            ("u:secret@h:9464", "…@h:9464"),
+            ("http://u:secret@", "…@"),
+            ("h:9464", "h:9464"),
+            ("\u{1b}[31m", "\\u{1b}[31m"),
+            ("", ""),
+        ] {
+            assert_eq!(without_user(text), shown, "{text}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use super::acting::{ByArgs, ServerArgs, items, text_of};
 #[derive(Args, Debug)]
 #[command(after_help = "Exit codes:
   0  shown, or done and durable
-  1  there is no such silence, Tripline cannot be reached, or its store fails
+  1  there is no such silence, the id is of another act, Tripline cannot be reached, or its store fails
   2  a matcher or a time is wrong
 
 Examples:

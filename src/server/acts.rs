@@ -1,7 +1,7 @@
 //! `POST /api/v1/alerts/acts`, `/api/v1/silences` …: what people do, answered once it is durable.
 //!
-//! Whoever sends an act chooses an `id` for it; the same id again is the same act, done once. Without one,
-//! each request is an act of its own.
+//! Whoever sends an act chooses an `id` for it; the same act again with the same id is done once, and another one
+//! with it is refused. Without one, each request is an act of its own.
 
 mod read;
 mod view;
@@ -76,6 +76,11 @@ impl From<NotDone> for Problem {
 impl From<Refused> for Problem {
     fn from(why: Refused) -> Problem {
         let (status, message, hint) = match why {
+            Refused::AnotherAct => (
+                StatusCode::CONFLICT,
+                "another act was done that was sent with this `id`; this one is not done",
+                "send it with an `id` of its own: a random UUID is good",
+            ),
             Refused::UnknownAlert => (
                 StatusCode::NOT_FOUND,
                 "no such alert is known",
@@ -238,7 +243,7 @@ pub(super) async fn add_silence(
     Extension(caller): Extension<Caller>,
     body: Received<NewSilenceBody>,
 ) -> Response {
-    let act = read::body(body).and_then(|body| body.act(now(), |by| person(&caller, by)));
+    let act = read::body(body).and_then(|body| body.act(|by| person(&caller, by)));
     answer(&context, act).await
 }
 

@@ -1,6 +1,6 @@
 //! `/api/v1`: what fires, what is loaded, how it goes; as JSON, times as RFC 3339 in UTC.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -19,6 +19,7 @@ use crate::{
     ask::{
         Mistake, Parameter, ParameterKind, Params, Period, deliveries,
         history::{self, Episode},
+        names,
     },
     engine::{
         alert::{Alert, Fingerprint, json::EvidenceJson},
@@ -130,16 +131,28 @@ pub(super) async fn alerts(
         Ok(read) => read,
         Err(mistake) => return Problem::from(mistake).into_response(),
     };
-    let inner = context.status.read();
-    let mut alerts = sorted_alerts(&inner);
-    alerts.retain(|alert| {
-        let names = [&alert.rule_id, alert.name(), &alert.rule_title];
-        rule.is_none_or(|rule| names.contains(&rule))
-            && severity.is_none_or(|severity| severity == alert.severity)
-    });
-    let total = alerts.len();
-    let views: Vec<AlertView<'_>> = alerts.into_iter().take(limit).map(view).collect();
-    Json(serde_json::json!({ "total": total, "alerts": views })).into_response()
+    let (answer, unfired) = {
+        let inner = context.status.read();
+        let mut alerts = sorted_alerts(&inner);
+        alerts.retain(|alert| {
+            let names = [&alert.rule_id, alert.name(), &alert.rule_title];
+            rule.is_none_or(|rule| names.contains(&rule))
+                && severity.is_none_or(|severity| severity == alert.severity)
+        });
+        let total = alerts.len();
+        let views: Vec<AlertView<'_>> = alerts.into_iter().take(limit).map(view).collect();
+        let answer = serde_json::json!({ "total": total, "alerts": views });
+        let unfired = rule.filter(|rule| total == 0 && !names::may_fire(&inner.rules, rule));
+        (answer, unfired.map(|rule| (rule.to_owned(), Arc::clone(&inner.rules))))
+    };
+    if let Some((rule, rules)) = unfired {
+        let known = context.desk.ask(move |reader| names::check_rule(reader, &rules, &rule)).await;
+        // What fires is known without the ledger.
+        if let Some(problem) = known.err().filter(|why| why.status == StatusCode::BAD_REQUEST) {
+            return problem.into_response();
+        }
+    }
+    Json(answer).into_response()
 }
 
 /// What the ledger tells of an alert.

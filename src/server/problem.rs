@@ -26,6 +26,7 @@ pub(super) struct Problem {
 /// Every code, for the document of the API.
 pub(super) const CODES: &[&str] = &[
     "alert_ended",
+    "another_act",
     "bad_parameter",
     "bad_request",
     "busy",

@@ -1,6 +1,6 @@
 //! `/api/v1`: questions to the ledger, answered as on the command line.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension,
@@ -12,7 +12,7 @@ use axum::{
 
 use super::{ServerContext, caller::Caller, problem::Problem, status::now};
 use crate::{
-    ask::{Format, Mistake, Parameter, ParameterKind, Params, QuestionKind, write},
+    ask::{Format, Mistake, Parameter, ParameterKind, Params, QuestionKind, names, write},
     engine::text::printable,
 };
 
@@ -76,11 +76,15 @@ async fn answer(
     })?;
     let format = format.unwrap_or(Format::Json);
     let params = Params::new(given);
+    let rules = Arc::clone(&context.status.read().rules);
     let now = now().as_event();
     let (written, warnings) = context
         .desk
         .ask(move |reader| {
             let (asked, warnings) = kind.answer(reader, &params, now)?;
+            if let Some(rule) = params.text("rule").filter(|_| asked.answer.is_empty()) {
+                names::check_rule(reader, &rules, rule)?;
+            }
             Ok((write(&asked, format, &warnings), warnings))
         })
         .await?;

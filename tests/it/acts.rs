@@ -95,6 +95,22 @@ async fn alerts_are_taken_judged_and_commented_on() {
     assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown}");
     assert!(console.say(&["alerts", "list"]).contains("[acknowledged by bob, of kim, benign"));
 
+    // It is told, unless a program asks.
+    let told = console.run(&judged);
+    assert!(String::from_utf8_lossy(&told.stderr).starts_with("done before: "), "{told:?}");
+    let told = console.run(&[judged.as_slice(), &["--format", "json"]].concat());
+    assert_eq!((told.status.code(), told.stderr.as_slice()), (Some(0), b"".as_slice()));
+    // Another act is not taken for it, and does nothing.
+    let other = ["alerts", "resolve", it, "--why", "gone", "--by", "ann", "--id", "1"];
+    let silence = ["silence", "add", "--for", "1h", "--reason", "r", "--by", "ann", "--id", "1"];
+    for other in [other.to_vec(), [silence.as_slice(), &["alertname=zz"]].concat()] {
+        let (code, said) = console.fail(&other);
+        assert!(code == Some(1) && said.contains("another act was done"), "{other:?}: {said}");
+        assert!(!said.contains("sends the same act"), "{said}");
+    }
+    assert!(console.say(&["alerts", "list"]).contains(it), "it fires on");
+    assert_eq!(console.say(&["silence", "list"]), "");
+
     let nobody = "0".repeat(32);
     let (long, fits) = ("ü".repeat(4_097), "ü".repeat(4_096));
     console.say(&["alerts", "comment", it, "--text", &fits]);
@@ -141,6 +157,24 @@ async fn a_silence_is_previewed_made_shown_and_ended() {
     assert_eq!(made["silence"]["hiding_count"], 1, "{made}");
     assert_eq!(made["silence"]["matchers"], json!(["alertname=\"exec\""]));
     assert_eq!(console.json(&add)["again"], true);
+    let other = |span, matcher| {
+        let add = ["silence", "add", "--reason", "a test", "--by", "ann", "--id", "s", "--for"];
+        [add.as_slice(), &[span, matcher]].concat()
+    };
+    // A span is the same, however it is written and whenever it is sent.
+    assert_eq!(console.json(&other("120m", "alertname=exec"))["again"], true);
+    for other in [other("8h", "alertname=exec"), other("2h", "alertname=bb")] {
+        let (code, said) = console.fail(&other);
+        assert!(code == Some(1) && said.contains("another act was done"), "{other:?}: {said}");
+    }
+    let body = json!({
+        "matchers": ["alertname=exec"], "reason": "other", "for": "2h", "by": "ann", "id": "s",
+    });
+    let sent = ("application/json", body.to_string());
+    let (code, text) = console.running.post("/api/v1/silences", (sent.0, &sent.1), &[]).await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &answer["code"]), (409, &json!("another_act")), "{text}");
+    assert!(answer["hint"].as_str().unwrap().contains("an `id` of its own"), "{text}");
     let id = made["silence"]["id"].as_str().unwrap();
     assert!(console.say(&["alerts", "list"]).contains("[silenced]"));
     let listed = console.say(&["silence", "list"]);

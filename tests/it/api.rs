@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{
     binary::{run, tripline},
-    running::Running,
+    http_server::write_rule,
+    running::{self, Running},
 };
 
 /// The document, as it is shipped.
@@ -218,6 +219,14 @@ async fn the_command_line_says_the_same_of_files_and_of_a_server() {
         let (code, _, told) = run(tripline(directory.path()).args(words));
         assert!(code == 1 && told.contains("http://127.0.0.1:1 does not answer"), "{told}");
         assert!(!told.contains("pass"), "{told}");
+        // Nor of what is no URL, wherever it comes from.
+        for wrong in ["ann:pass@127.0.0.1:1", "ftp://ann:pass@host", "http://ann:pass@host:99999"] {
+            let mut asked = tripline(directory.path());
+            let asked = asked.args(command.split(' ')).env("TRIPLINE_SERVER", wrong);
+            let (code, _, told) = run(asked);
+            assert!(code == 2 && told.contains("write it as http://127.0.0.1:9464"), "{told}");
+            assert!(told.contains("--server <URL>") && !told.contains("pass"), "{told}");
+        }
     }
 }
 
@@ -282,6 +291,8 @@ async fn every_answer_is_what_the_document_says() {
         ("/api/v1/alerts?rul=a", 400, "unknown_parameter"),
         ("/api/v1/alerts?severity=loud", 400, "bad_parameter"),
         ("/api/v1/alerts?limit=0", 400, "bad_parameter"),
+        ("/api/v1/alerts?rule=nosuchrule", 400, "unknown_name"),
+        ("/api/v1/alerts/history?rule=nosuchrule", 400, "unknown_name"),
         ("/api/v1/timeline?verb=GET", 400, "unknown_name"),
         ("/api/v1/timeline?resource=po", 400, "unknown_name"),
         ("/api/v1/timeline?resource=pods/exce", 400, "unknown_name"),
@@ -321,6 +332,51 @@ async fn every_answer_is_what_the_document_says() {
     // Ten years are no trouble where little happened.
     let (code, _) = asked(&running, &document, "/api/v1/timeline?since=520w").await;
     assert_eq!(code, 200);
+}
+
+#[tokio::test]
+async fn a_rule_that_was_removed_is_known_by_its_alerts() {
+    let directory = tempfile::tempdir().unwrap();
+    write_rule(directory.path());
+    let mut running = Running::start(directory.path(), "");
+    running.wait("/readyz", |code, _| code == 200).await;
+    running.write(&running::event("create", "eve", "2026-01-05T22:14:01"));
+    let history = "/api/v1/alerts/history?from=2026-01-05&to=2026-01-06";
+    running.wait(history, |_, text| text.contains("\"rule_name\":\"exec\"")).await;
+    let rule = directory.path().join("rules/exec.yaml");
+    let other = fs::read_to_string(&rule).unwrap().replace("0001", "0002");
+    let other = other.replace("Exec", "Entered").replace("name: exec", "name: entered");
+    fs::write(&rule, other).unwrap();
+    assert_eq!(running.reload().await.0, 200);
+    let firing: Value = serde_json::from_str(&running.get("/api/v1/alerts").await.1).unwrap();
+    let resolve = firing["alerts"][0]["fingerprint"].as_str().unwrap();
+    let resolve = format!("/api/v1/alerts/{resolve}/resolve");
+    let over = ("application/json", r#"{"by": "ann", "why": "no rule looks for it"}"#);
+    assert_eq!(running.post(&resolve, over, &[]).await.0, 200);
+    running.wait("/api/v1/alerts", |_, text| text.contains("\"total\":0")).await;
+    let removed = ["exec", "Exec", "8b0b2c4e-0000-4000-8000-000000000001"];
+    let in_force = ["entered", "Entered", "8b0b2c4e-0000-4000-8000-000000000002"];
+    // Of Tripline's own alerts nothing is known before they fire.
+    let own = ["TriplineCanaryMissing", "tripline.reload"];
+    for name in removed.into_iter().chain(in_force).chain(own) {
+        // At that time there was nothing of it.
+        let before = format!("/api/v1/alerts/history?from=2026-01-01&to=2026-01-02&rule={name}");
+        for path in [before, format!("/api/v1/alerts?rule={name}")] {
+            let (code, text) = running.get(&path).await;
+            assert!(code == 200 && text.contains("\"total\":0"), "{path}: {code} {text}");
+        }
+        let (code, page) = running.get(&format!("/alerts?state=all&rule={name}")).await;
+        assert_eq!(code, 200, "{page}");
+    }
+    for path in ["/api/v1/alerts/history?since=400d&rule=", "/api/v1/alerts?rule="] {
+        let (code, text) = running.get(&format!("{path}exce")).await;
+        assert!(code == 400 && text.contains("nothing is known of the rule `exce`"), "{text}");
+        assert!(text.contains("did you mean `Exec`?"), "{text}");
+        let (code, text) = running.get(&format!("{path}somethingelse")).await;
+        assert!(code == 400 && text.contains("no rule in force has this id"), "{text}");
+    }
+    // The console shows that there is nothing, as of whatever else may be chosen there.
+    assert_eq!(running.get("/alerts?state=all&rule=somethingelse").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

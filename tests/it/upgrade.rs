@@ -4,11 +4,11 @@ use std::{fs, sync::Arc, time::Duration};
 
 use tripline::{
     engine::{
-        act::{Act, ActId, AlertName, DeedKind, Person, What},
+        act::{Act, ActId, AlertName, DeedKind, NewSilence, Person, Refused, SilenceEnd, What},
         alert::{Alert, AlertState},
         detector::Detector,
         diagnostic::{Problems, SourceText},
-        dispatch::{DispatchPlan, Notification, NotifyReason, Outcome},
+        dispatch::{DispatchPlan, Matcher, Notification, NotifyReason, Outcome},
         member::{Effect, Member},
         record::{PartitionName, RecordBatch},
         rule::{LoadOptions, RuleSources, load},
@@ -138,6 +138,47 @@ fn people_act_on_alerts_that_were_stored_before_they_could() {
     assert_eq!(acted.alerts[0].episode.assignee(), Some("ann"));
 }
 
+/// What was sent is not known of acts of version 1, so that whatever comes with the id of one counts as the same.
+#[test]
+fn acts_of_version_1() {
+    let mut member = Member::new(Arc::default(), EngineSettings::default(), &plan("groups_1"));
+    let (report, unusable) = member.restore(Vec::new(), state("acts_1"), &[]);
+    assert_eq!((report.unusable, unusable), (0, 0), "{report:?}");
+    let now = EventTime::parse("2026-11-29T13:30:00Z").unwrap().as_wall();
+    let silence = |hours: u64| {
+        What::AddSilence(NewSilence {
+            matchers: vec![Matcher::parse("alertname=exec").unwrap()],
+            reason: "a test".to_owned(),
+            starts_at: None,
+            ends: SilenceEnd::After(Duration::from_secs(hours * 3_600)),
+        })
+    };
+    let mut act = |ticket, id, what| {
+        let act = Act { id: ActId::of("ann", id), by: Person::new("ann", "responder", ""), what };
+        member.act(now, ticket, act);
+        while member.checkpoint().is_some() {
+            member.checkpoint_durable();
+        }
+        let mut effects = std::iter::from_fn(|| member.poll_effect(now));
+        let answer = effects.find_map(|effect| match effect {
+            Effect::Acted { answer, .. } => Some(*answer),
+            _ => None,
+        });
+        answer.expect("an answer")
+    };
+    let again = act(1, "1", silence(2)).unwrap();
+    assert!(again.again && again.silence.is_none());
+    assert_eq!(again.alerts[0].episode.acknowledged().unwrap().text, "mine");
+    assert_eq!(again.alerts[0].episode.silenced_by.len(), 1);
+    let again = act(2, "night", silence(3)).unwrap();
+    assert!(again.again, "{again:?}");
+    assert_eq!(again.silence.unwrap().reason, "a test");
+    // Of those that are done now it is known.
+    assert!(!act(3, "day", silence(2)).unwrap().again);
+    assert!(act(4, "day", silence(2)).unwrap().again);
+    assert_eq!(act(5, "day", silence(3)).unwrap_err(), Refused::AnotherAct);
+}
+
 /// Everything but groups, by table.
 fn state(name: &str) -> Vec<StateEntry> {
     let text = fs::read_to_string(format!("tests/data/state/{name}.json")).unwrap();
@@ -148,6 +189,7 @@ fn state(name: &str) -> Vec<StateEntry> {
             "correlation" => StateTable::Correlation,
             "identity" => StateTable::Identity,
             "alert" => StateTable::Alert,
+            "act" => StateTable::Act,
             other => panic!("{other}"),
         },
         key: bytes(&key),

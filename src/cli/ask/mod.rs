@@ -19,7 +19,7 @@ use clap::Args;
 
 use super::{
     exit, output,
-    remote::{Remote, RemoteError, server_url, server_variable},
+    remote::{Remote, RemoteError, ServerUrl, server_variable},
 };
 use crate::{
     app::clock::now,
@@ -40,7 +40,7 @@ struct AskArgs {
     #[arg(long, value_name = "DIR")]
     ledger: Option<PathBuf>,
     /// Ask a running Tripline instead, where it serves HTTP: http://127.0.0.1:9464.
-    #[arg(long, value_name = "URL", env = server_variable(), hide_env_values = true, value_parser = server_url)]
+    #[arg(long, value_name = "URL", env = server_variable(), hide_env_values = true, value_parser = ServerUrl)]
     server: Option<String>,
     /// File with a bearer token for the server; or else the token is in TRIPLINE_TOKEN.
     #[arg(long, value_name = "FILE", requires = "server")]
@@ -141,7 +141,7 @@ impl AskArgs {
                 output::complain(&text);
                 return Ok(ExitCode::from(exit::USAGE));
             }
-            Err(RemoteError::Other(error)) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         for warning in warnings {
             output::tell(&format!("warning: {warning}"));

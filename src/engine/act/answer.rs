@@ -33,6 +33,8 @@ pub struct OnAlert {
 words! {
     /// Why nothing was done.
     pub enum Refused {
+        /// Another act was done that was sent with this id. What earlier versions did counts as the same act.
+        AnotherAct = "another_act",
         /// None of the alerts is known: they never fired, or ended long ago.
         UnknownAlert = "unknown_alert",
         /// The alert is over: only one that fires can be ended.

@@ -2,7 +2,8 @@
 //!
 //! An [`Act`] is an input of the engine like any other. It is carried out at once, and answered when the
 //! checkpoint that holds it is durable, so that whoever was answered can rely on it. Each bears an id that
-//! its author chose: the same id again is the same act, answered again and done once.
+//! its author chose: the same act with the same id is answered again and done once, and another act with it is
+//! refused.
 //!
 //! What was done with an alert belongs to one episode of it ([`Episode`]); silences belong to nobody's alert
 //! ([`Silence`]), and hide whatever matches. Who keeps both is [`Acts`].
@@ -27,18 +28,21 @@ pub use deed::{Deed, DeedKind, Verdict};
 pub use episode::{Episode, EpisodeKey};
 pub use ledger::{ActEntry, ActEntryKind};
 pub use preview::{Hidden, Preview, preview};
-pub use silence::{NewSilence, Silence, SilenceId, SilencePhase};
+pub use silence::{NewSilence, Silence, SilenceEnd, SilenceId, SilencePhase};
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{alert::Fingerprint, digest::Digest, limits, text::bounded_line, time::EventTime};
+use super::{
+    alert::Fingerprint, digest::Digest, dispatch::Matcher, limits, text::bounded_line,
+    time::EventTime,
+};
 
 /// What a person wants to be done.
 #[derive(Clone, Debug)]
 pub struct Act {
-    /// The same for the same act, however often it is sent.
+    /// The same for the same act, however often it is sent, and for no other.
     pub id: ActId,
     /// Who does it.
     pub by: Person,
@@ -78,7 +82,34 @@ impl What {
             What::Alerts { deed, .. } => deed.as_str(),
         }
     }
+
+    /// Of all that was said, so that an act that is sent again is told from another one. In which order alerts and
+    /// matchers were named says nothing. It is stored: what goes into it never changes its form.
+    fn digest(&self) -> ActDigest {
+        let (said, mut named): (Vec<String>, Vec<String>) = match self {
+            What::AddSilence(NewSilence { matchers, reason, starts_at, ends }) => {
+                let from = starts_at.map_or_else(String::new, |at| at.micros().to_string());
+                let (until, span) = match ends {
+                    SilenceEnd::At(at) => (at.micros().to_string(), String::new()),
+                    SilenceEnd::After(span) => (String::new(), span.as_micros().to_string()),
+                };
+                let matchers = matchers.iter().map(Matcher::to_string);
+                (vec![reason.clone(), from, until, span], matchers.collect())
+            }
+            What::EndSilence { id, why } => (vec![why.clone()], vec![id.to_string()]),
+            What::Alerts { alerts, deed, text } => {
+                let alerts = alerts.iter().map(AlertName::to_string);
+                (vec![deed.value().to_owned(), text.clone()], alerts.collect())
+            }
+        };
+        named.sort_unstable();
+        named.dedup();
+        said.iter().chain(&named).fold(Digest::of([self.as_str()]), Digest::part).first()
+    }
 }
+
+/// Tells what was sent with an id from what else may be sent with it: nobody but its author gains by confusing them.
+type ActDigest = [u8; 8];
 
 /// Names an alert, or one episode of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Act, ActEntry, ActEntryKind, ActId, Acted, Acts, AlertName, Answer, Deed, DeedKind, EpisodeKey,
-    NewSilence, OnAlert, Person, Refused, Silence, SilenceId, SilencePhase, What, state_key::Done,
+    Act, ActDigest, ActEntry, ActEntryKind, ActId, Acted, Acts, AlertName, Answer, Deed, DeedKind,
+    EpisodeKey, NewSilence, OnAlert, Person, Refused, Silence, SilenceEnd, SilenceId, SilencePhase,
+    What, state_key::Done,
 };
 use crate::engine::{limits, text::bounded_lines, time::WallTime};
 
@@ -18,35 +19,47 @@ impl Acts {
     /// Carries out an act, or says why not; then nothing changed. Ending an alert by hand is only noted here:
     /// whoever keeps alerts ends it. After [`Acts::handle_timeout`] of the same time.
     pub fn perform(&mut self, now: WallTime, act: Act) -> Answer {
-        if let Some(done) = self.done.get(&act.id).cloned() {
+        let (id, word, sent) = (act.id, act.what.as_str(), act.what.digest());
+        if let Some((before, acted)) = self.done_before(id) {
+            if before.is_some_and(|before| before != sent) {
+                return self.refused(Refused::AnotherAct);
+            }
             self.counts.again += 1;
-            return Ok(self.answer_again(act.id, &done));
-        }
-        let (id, word) = (act.id, act.what.as_str());
-        if let Some(silence) = self.silences.get(&SilenceId::from(id)) {
-            // It is remembered for longer than the act that made it.
-            self.counts.again += 1;
-            let silence = Some(Arc::clone(silence));
-            return Ok(Acted { again: true, silence, ..Acted::default() });
+            return Ok(acted);
         }
         let answer = match act.what {
-            What::AddSilence(wanted) => self.add_silence(now, id, act.by, wanted),
+            What::AddSilence(wanted) => self.add_silence(now, (id, sent), act.by, wanted),
             What::EndSilence { id: silence, why } => self.end_silence(now, silence, act.by, &why),
             What::Alerts { alerts, deed, text } => {
                 self.on_alerts(now, (id, act.by), &alerts, &deed, &text)
             }
         };
-        match &answer {
-            Ok(acted) => {
-                *self.counts.done.entry(word).or_default() += 1;
-                let alerts = acted.alerts.iter().map(|on| on.episode.key).collect();
-                let silence = acted.silence.as_ref().map(|silence| silence.id);
-                let unknown = acted.unknown.clone();
-                self.remember(id, Done { at: now, silence, alerts, unknown });
-            }
-            Err(refused) => *self.counts.refused.entry(refused.as_str()).or_default() += 1,
+        let acted = match answer {
+            Ok(acted) => acted,
+            Err(why) => return self.refused(why),
+        };
+        *self.counts.done.entry(word).or_default() += 1;
+        let alerts = acted.alerts.iter().map(|on| on.episode.key).collect();
+        let silence = acted.silence.as_ref().map(|silence| silence.id);
+        let unknown = acted.unknown.clone();
+        self.remember(id, Done { sent: Some(sent), at: now, silence, alerts, unknown });
+        Ok(acted)
+    }
+
+    fn refused(&mut self, why: Refused) -> Answer {
+        *self.counts.refused.entry(why.as_str()).or_default() += 1;
+        Err(why)
+    }
+
+    /// What was sent with an id before, if that is known, and what it came to, as things are now.
+    fn done_before(&self, id: ActId) -> Option<(Option<ActDigest>, Acted)> {
+        if let Some(done) = self.done.get(&id) {
+            return Some((done.sent, self.answer_again(id, done)));
         }
-        answer
+        // It is remembered for longer than the act that made it.
+        let silence = self.silences.get(&SilenceId::from(id))?;
+        let again = Acted { again: true, silence: Some(Arc::clone(silence)), ..Acted::default() };
+        Some((silence.sent, again))
     }
 
     /// What an act came to that was done before, as things are now.
@@ -67,12 +80,16 @@ impl Acts {
     fn add_silence(
         &mut self,
         now: WallTime,
-        id: ActId,
+        (id, sent): (ActId, ActDigest),
         author: Person,
         wanted: NewSilence,
     ) -> Answer {
-        let NewSilence { matchers, reason, starts_at, ends_at } = wanted;
+        let NewSilence { matchers, reason, starts_at, ends } = wanted;
         let reason = whole_text(&reason)?;
+        let ends_at = match ends {
+            SilenceEnd::At(at) => at,
+            SilenceEnd::After(span) => starts_at.unwrap_or(now).plus(span),
+        };
         let starts_at = starts_at.map_or(now, |starts_at| starts_at.max(now));
         let is_short = ends_at.since(starts_at) <= limits::SILENCE_SPAN_MAX;
         if ends_at <= starts_at || !is_short || starts_at.since(now) > limits::SILENCE_SPAN_MAX {
@@ -98,6 +115,7 @@ impl Acts {
             starts_at,
             ends_at,
             phase: SilencePhase::Pending,
+            sent: Some(sent),
             ended_by: None,
             hidden_count: 0,
             hiding_count: 0,

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActId, Person};
+use super::{ActDigest, ActId, Person};
 use crate::engine::{digest::hex, dispatch::Matcher, time::WallTime, words::words};
 
 /// Identity of a silence: that of the act that made it.
@@ -62,7 +62,16 @@ pub struct NewSilence {
     /// When it begins; at once if that is past or not said.
     pub starts_at: Option<WallTime>,
     /// When it ends.
-    pub ends_at: WallTime,
+    pub ends: SilenceEnd,
+}
+
+/// When a silence ends that somebody wants, as they said it.
+#[derive(Clone, Copy, Debug)]
+pub enum SilenceEnd {
+    /// Then.
+    At(WallTime),
+    /// So long after the start that was said, or after it is made.
+    After(Duration),
 }
 
 /// Alerts that match are not told from its start to its end. What still fires then is told.
@@ -84,6 +93,8 @@ pub struct Silence {
     pub ends_at: WallTime,
     /// Where it is in its life. It never goes back, whatever clocks do.
     pub phase: SilencePhase,
+    /// Of what was sent to make it; `None` if an earlier version made it.
+    pub(super) sent: Option<ActDigest>,
     /// Who has ended it before its time, and why.
     pub ended_by: Option<(Person, String)>,
     /// Episodes of alerts that it has hidden.

@@ -7,14 +7,16 @@
 //! - `d` + fingerprint + start + number: a [`Deed`] of that episode;
 //! - `i` + act: `Done`.
 //!
-//! Each value begins with its version. An entry that cannot be read is left out and counted.
+//! Each value begins with its version. Behind a silence and a `Done` stands a digest of what was sent, which earlier
+//! versions did not store and do not look at. An entry that cannot be read is left out and counted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Acts, Deed, Episode, Person, Silence, SilenceId, SilencePhase, state_key::ActStateKey,
+    ActDigest, Acts, Deed, Episode, Person, Silence, SilenceId, SilencePhase,
+    state_key::{ActStateKey, Done},
 };
 use crate::engine::{
     dispatch::Matcher,
@@ -59,7 +61,9 @@ impl ActStateKey {
     /// How it is now, for the next checkpoint.
     pub(super) fn change(self, acts: &Acts) -> StateChange {
         let value = match self {
-            ActStateKey::Silence(id) => acts.silences.get(&id).map(|one| encode(&record_of(one))),
+            ActStateKey::Silence(id) => {
+                acts.silences.get(&id).map(|one| encode_sent(&record_of(one), one.sent))
+            }
             ActStateKey::Episode(key) => acts.episodes.get(&key).map(|episode| {
                 encode(&EpisodeRecord {
                     rule_id: episode.rule_id.clone(),
@@ -76,7 +80,7 @@ impl ActStateKey {
                 let deed = acts.episodes.get(&key).and_then(|one| one.deeds.get(number as usize));
                 deed.map(|deed| encode(&**deed))
             }
-            ActStateKey::Done(act) => acts.done.get(&act).map(encode),
+            ActStateKey::Done(act) => acts.done.get(&act).map(|done| encode_sent(done, done.sent)),
         };
         StateChange { table: StateTable::Act, key: self.to_bytes(), value }
     }
@@ -99,7 +103,10 @@ fn record_of(silence: &Silence) -> SilenceRecord {
     }
 }
 
-fn silence_of(id: SilenceId, record: SilenceRecord) -> Option<Silence> {
+fn silence_of(
+    id: SilenceId,
+    (record, sent): (SilenceRecord, Option<ActDigest>),
+) -> Option<Silence> {
     let matchers = record.matchers.iter().map(|text| Matcher::parse(text).ok());
     Some(Silence {
         id,
@@ -110,6 +117,7 @@ fn silence_of(id: SilenceId, record: SilenceRecord) -> Option<Silence> {
         starts_at: record.starts_at,
         ends_at: record.ends_at,
         phase: record.phase,
+        sent,
         ended_by: record.ended_by,
         hidden_count: record.hidden_count,
         hiding_count: 0,
@@ -127,6 +135,21 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => postcard::from_bytes(rest).ok(),
         _ => None,
+    }
+}
+
+/// With a digest of what was sent behind it.
+fn encode_sent<T: Serialize>(record: &T, sent: Option<ActDigest>) -> Vec<u8> {
+    let mut bytes = encode(record);
+    bytes.extend(sent.into_iter().flatten());
+    bytes
+}
+
+fn decode_sent<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, Option<ActDigest>)> {
+    let (&VERSION, rest) = bytes.split_first()? else { return None };
+    match postcard::take_from_bytes(rest).ok()? {
+        (record, []) => Some((record, None)),
+        (record, sent) => Some((record, Some(sent.try_into().ok()?))),
     }
 }
 
@@ -163,7 +186,7 @@ impl Acts {
     fn restore_one(&mut self, key: ActStateKey, value: &[u8]) -> Option<()> {
         match key {
             ActStateKey::Silence(id) => {
-                let silence = silence_of(id, decode(value)?)?;
+                let silence = silence_of(id, decode_sent(value)?)?;
                 self.silences.insert(id, Arc::new(silence));
             }
             ActStateKey::Episode(key) => {
@@ -183,7 +206,8 @@ impl Acts {
                 self.episodes.insert(key, Arc::new(episode));
             }
             ActStateKey::Done(act) => {
-                self.done.insert(act, decode(value)?);
+                let (done, sent) = decode_sent(value)?;
+                self.done.insert(act, Done { sent, ..done });
             }
             ActStateKey::Deed(..) => return None,
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActId, AlertName, EpisodeKey, SilenceId};
+use super::{ActDigest, ActId, AlertName, EpisodeKey, SilenceId};
 use crate::engine::{
     alert::Fingerprint,
     time::{EventTime, WallTime},
@@ -20,6 +20,9 @@ pub(super) enum ActStateKey {
 /// An act that was done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Done {
+    /// Of what was sent; `None` if an earlier version did it. Stored behind the rest.
+    #[serde(skip)]
+    pub(super) sent: Option<ActDigest>,
     pub(super) at: WallTime,
     pub(super) silence: Option<SilenceId>,
     pub(super) alerts: Vec<EpisodeKey>,

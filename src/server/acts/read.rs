@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Act, DeedKind, Fingerprint, Person, Problem, What};
 use crate::engine::{
-    act::{ActId, AlertName, NewSilence, Refused, Verdict},
+    act::{ActId, AlertName, NewSilence, Refused, SilenceEnd, Verdict},
     dispatch::Matcher,
     duration::parse_duration,
     time::{EventTime, WallTime},
@@ -195,11 +195,7 @@ pub(crate) struct NewSilenceBody {
 }
 
 impl NewSilenceBody {
-    pub(super) fn act(
-        self,
-        now: WallTime,
-        person: impl Fn(Option<&str>) -> Person,
-    ) -> Result<Act, Problem> {
+    pub(super) fn act(self, person: impl Fn(Option<&str>) -> Person) -> Result<Act, Problem> {
         let by = person(named(self.by.as_deref())?);
         if self.reason.trim().is_empty() {
             return Err(bad("`reason` is empty", "say why, for whoever asks in a week"));
@@ -212,18 +208,18 @@ impl NewSilenceBody {
             }
         };
         let starts_at = time("starts_at", &self.starts_at)?;
-        let ends_at = match (time("ends_at", &self.ends_at)?, self.span.as_deref()) {
-            (Some(ends_at), None) => ends_at,
+        let ends = match (time("ends_at", &self.ends_at)?, self.span.as_deref()) {
+            (Some(ends_at), None) => SilenceEnd::At(ends_at),
             (None, Some(span)) => {
                 let span = parse_duration(span)
                     .ok_or_else(|| bad("`for` is no duration", "write 30m, 2h or 3d"))?;
-                starts_at.unwrap_or(now).plus(span)
+                SilenceEnd::After(span)
             }
             _ => return Err(bad("say either `ends_at` or `for`", "`\"for\": \"2h\"`")),
         };
         let matchers = matchers(&self.matchers)?;
         let id = id(&by, self.id.as_deref())?;
-        let silence = NewSilence { matchers, reason: self.reason, starts_at, ends_at };
+        let silence = NewSilence { matchers, reason: self.reason, starts_at, ends };
         Ok(Act { id, by, what: What::AddSilence(silence) })
     }
 }

@@ -167,10 +167,10 @@ pub(in crate::server) async fn send(
             show(&ActedPage { frame, lines, unknown, back })
         }
         Err(problem) => {
-            let status = problem.status;
             let said = Some(said(&problem));
+            let sent = sent.after(&problem);
             let page = show(&ActPage::new(&context, &caller, asked, &sent, said));
-            (status, page).into_response()
+            (problem.status, page).into_response()
         }
     }
 }

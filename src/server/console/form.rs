@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use super::super::{caller::Caller, problem::Problem};
-use crate::engine::act::Person;
+use crate::engine::act::{Person, Refused};
 
 /// Fields of one form: 2,000, a thousand alerts among them.
 const FIELDS_MAX: usize = 2_000;
@@ -30,6 +30,14 @@ impl Sent {
         found.map_or("", |(_, value)| value.trim())
     }
 
+    /// As it is shown again once it was refused: as another one, if what it was sent with before was another act.
+    pub(super) fn after(mut self, problem: &Problem) -> Sent {
+        if is_another(problem) {
+            self.0.retain(|(name, _)| name != "id");
+        }
+        self
+    }
+
     /// All values of a field.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -53,7 +61,19 @@ pub(super) fn back(wish: &str) -> &str {
 
 /// A problem in words.
 pub(super) fn said(problem: &Problem) -> (String, String) {
+    if is_another(problem) {
+        let hint = "What was sent then is done. Send the form below if this is to be done, too.";
+        return (
+            "The form was sent before, with something else in it.".to_owned(),
+            hint.to_owned(),
+        );
+    }
     (problem.message.clone(), problem.hint.clone())
+}
+
+/// Whether another act was sent with the form before, as whoever goes back to a form and changes it sends one.
+fn is_another(problem: &Problem) -> bool {
+    problem.code == Refused::AnotherAct.as_str()
 }
 
 /// Who does it, as entries have it.

@@ -26,7 +26,9 @@ use super::{
 use crate::{
     ask::{Parameter, ParameterKind},
     engine::{
-        act::{Act, ActId, AlertName, NewSilence, Silence, SilencePhase, What, preview},
+        act::{
+            Act, ActId, AlertName, NewSilence, Silence, SilenceEnd, SilencePhase, What, preview,
+        },
         dispatch::Matcher,
         duration::parse_duration,
         text::one_line,
@@ -233,13 +235,16 @@ pub(in crate::server) async fn send(
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Response {
-    let sent = Sent::read(&body);
+    let mut sent = Sent::read(&body);
     let asked = Asked::nothing("/silences");
-    let (status, problem) = match new_silence(&asked, &caller, &sent) {
+    let (status, problem) = match new_silence(&caller, &sent) {
         Err(problem) => (StatusCode::BAD_REQUEST, problem),
         Ok(act) => match carry_out(&context, act).await {
             Ok(_) => return Redirect::to("/silences").into_response(),
-            Err(problem) => (problem.status, said(&problem)),
+            Err(problem) => {
+                sent = sent.after(&problem);
+                (problem.status, said(&problem))
+            }
         },
     };
     let page = show(&SilencePage::new(&context, &caller, asked, &sent, Some(problem)));
@@ -290,23 +295,23 @@ fn read_matchers(texts: &[String]) -> Result<Vec<Matcher>, (String, String)> {
     texts.iter().map(read).collect()
 }
 
-fn new_silence(asked: &Asked, caller: &Caller, sent: &Sent) -> Result<Act, (String, String)> {
+fn new_silence(caller: &Caller, sent: &Sent) -> Result<Act, (String, String)> {
     let wrong = |what: &str, hint: &str| (what.to_owned(), hint.to_owned());
     let matchers = read_matchers(&matchers_of(sent))?;
     let reason = sent.text("reason").to_owned();
     if reason.is_empty() {
         return Err(wrong("The reason is empty.", "Say why, for whoever asks in a week."));
     }
-    let ends_at = match sent.text("until") {
-        "" => parse_duration(sent.text("for")).map(|span| asked.now.plus(span)),
-        text => EventTime::parse(text).map(EventTime::as_wall),
+    let ends = match sent.text("until") {
+        "" => parse_duration(sent.text("for")).map(SilenceEnd::After),
+        text => EventTime::parse(text).map(|at| SilenceEnd::At(at.as_wall())),
     };
-    let Some(ends_at) = ends_at else {
+    let Some(ends) = ends else {
         return Err(wrong("It does not say how long.", "Write 30m, 2h or 3d."));
     };
     let by = person(caller);
     let id = ActId::of(&by.name, sent.text("id"));
-    let silence = NewSilence { matchers, reason, starts_at: None, ends_at };
+    let silence = NewSilence { matchers, reason, starts_at: None, ends };
     Ok(Act { id, by, what: What::AddSilence(silence) })
 }
 

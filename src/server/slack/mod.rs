@@ -37,7 +37,9 @@ use super::{
 };
 use crate::{
     engine::{
-        act::{Act, ActId, Acted, AlertName, NewSilence, Person, Refused, What, preview},
+        act::{
+            Act, ActId, Acted, AlertName, NewSilence, Person, Refused, SilenceEnd, What, preview,
+        },
         duration::parse_duration,
         ledger::hex_of,
         yaml::SecretRef,
@@ -373,7 +375,7 @@ impl Work {
             matchers: read_matchers(&matchers)?,
             reason: submitted.field(REASON).to_owned(),
             starts_at: None,
-            ends_at: now().plus(span),
+            ends: SilenceEnd::After(span),
         })
     }
 

@@ -35,6 +35,11 @@ async fn form(running: &Running, act: &str, fingerprint: &str, more: &str) -> St
     format!("act={act}&alert={fingerprint}&id={id}&token={token}&made={made}&back=%2Falerts{more}")
 }
 
+/// Which act a filled-in form is.
+fn id_of(form: &str) -> &str {
+    form.split('&').find_map(|field| field.strip_prefix("id=")).unwrap()
+}
+
 #[tokio::test]
 async fn a_second_window_sees_what_was_done_in_the_first() {
     let directory = tempfile::tempdir().unwrap();
@@ -52,8 +57,18 @@ async fn a_second_window_sees_what_was_done_in_the_first() {
     // The same form again is the same act.
     let (code, text) = running.post("/act", (FORM, &first), &[]).await;
     assert_eq!(code, 200, "{text}");
-    let (_, acts) = running.get(&format!("/api/v1/alerts/{alert}/acts")).await;
-    assert_eq!(acts.matches("seen by the first").count(), 1, "{acts}");
+    let acts = format!("/api/v1/alerts/{alert}/acts");
+    assert_eq!(running.get(&acts).await.1.matches("seen by the first").count(), 1);
+    // Another one with it is not done, and can be sent from the form that is shown.
+    let changed = first.replace("seen+by", "meant+for");
+    let (code, page) = running.post("/act", (FORM, &changed), &[]).await;
+    assert_eq!(code, 409, "{page}");
+    assert!(page.contains("was sent before, with something else in it"), "{page}");
+    assert!(!running.get(&acts).await.1.contains("meant for the first"));
+    let meant = changed.replace(id_of(&first), hidden(&page, "id"));
+    let (code, page) = running.post("/act", (FORM, &meant), &[]).await;
+    assert_eq!(code, 200, "{page}");
+    assert!(running.get(&acts).await.1.contains("meant for the first"));
 }
 
 #[tokio::test]
@@ -98,6 +113,19 @@ async fn a_silence_that_is_sent_twice_is_one() {
     }
     let (_, silences) = running.get("/api/v1/silences").await;
     assert_eq!(silences.matches("sent twice").count(), 1, "{silences}");
+    // Who goes back and changes the form is asked whether both are meant.
+    let changed = sent.replace("sent+twice", "sent+with+a+change");
+    let (code, page) = running.post("/silences", (FORM, &changed), &[]).await;
+    assert_eq!(code, 409, "{page}");
+    assert!(page.contains("was sent before, with something else in it"), "{page}");
+    assert!(page.contains("sent with a change"), "{page}");
+    let (_, silences) = running.get("/api/v1/silences").await;
+    assert!(!silences.contains("sent with a change"), "{silences}");
+    let meant = changed.replace(id, hidden(&page, "id"));
+    let (code, page) = running.post("/silences", (FORM, &meant), &[]).await;
+    assert_eq!(code, 200, "{page}");
+    let (_, silences) = running.get("/api/v1/silences").await;
+    assert!(silences.contains("sent twice") && silences.contains("sent with a change"));
 }
 
 #[tokio::test]

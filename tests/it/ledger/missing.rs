@@ -150,3 +150,30 @@ fn a_state_knows_where_its_months_are() {
     let gone = Reader::open(&path("state"), None).unwrap_err().to_string();
     assert!(gone.contains("kept") && gone.contains("--ledger"), "{gone}");
 }
+
+/// Also if the state is older than the ledger, in which rows are then that the state does not know of.
+#[test]
+fn what_is_imported_goes_behind_months_that_are_kept_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let tripline = |args: &[&str]| run(tripline(directory.path()).args(args));
+    write_world(directory.path(), "ledger: {directory: kept}\n");
+    fs::copy(path("state/tripline.db"), path("older.db")).unwrap();
+    assert_eq!(tripline(&["run"]).0, 0);
+    fs::rename(path("older.db"), path("state/tripline.db")).unwrap();
+    fs::write(path("rbac.json"), crate::permissions::cluster().to_string()).unwrap();
+    let import = ["permissions", "import", "rbac.json"];
+    let (code, out, told) = tripline(&import);
+    assert!(code == 0 && out.contains("are in the ledger"), "{out}{told}");
+    let (code, out, told) = tripline(&["permissions", "--binding", "shop/config"]);
+    assert!(code == 0 && out.contains("brought by"), "it is not found: {out}{told}");
+    let (code, out, _) = tripline(&["ledger", "verify"]);
+    assert!(code == 0 && out.starts_with("sound"), "{out}");
+    // Where they are not there, nobody knows which rows they have.
+    fs::rename(path("kept"), path("away")).unwrap();
+    let (code, out, told) = tripline(&import);
+    assert!(code == 1 && out.is_empty(), "{out}{told}");
+    assert!(told.contains("kept") && told.contains("--ledger"), "{told}");
+    let (code, out, told) = tripline(&[&import[..], &["--ledger", "away"]].concat());
+    assert!(code == 0 && out.contains("are in the ledger"), "{out}{told}");
+}

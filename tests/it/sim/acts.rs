@@ -21,7 +21,7 @@ use tripline::{
     engine::{
         act::{
             Act, ActId, AlertName, Answer, Deed, DeedKind, Episode, EpisodeKey, NewSilence, Person,
-            SilenceId, SilencePhase, Verdict, What,
+            SilenceEnd, SilenceId, SilencePhase, Verdict, What,
         },
         alert::{Alert, AlertState, Fingerprint},
         coordinator::{Coordinator, CoordinatorSettings, Effect, Input},
@@ -318,12 +318,16 @@ impl Shop {
         let id = ActId::of(&by.name, &self.ticket.to_string());
         let user = USERS[usize::from(self.rng.small(3))];
         let what = match self.rng.below(8) {
-            0 | 1 => What::AddSilence(NewSilence {
-                matchers: vec![Matcher::parse(&format!("user={user}")).unwrap()],
-                reason: "noise".to_owned(),
-                starts_at: None,
-                ends_at: self.wall().plus(Duration::from_secs(self.rng.between(30, 3_000))),
-            }),
+            kind @ (0 | 1) => {
+                let span = Duration::from_secs(self.rng.between(30, 3_000));
+                let until = SilenceEnd::At(self.wall().plus(span));
+                What::AddSilence(NewSilence {
+                    matchers: vec![Matcher::parse(&format!("user={user}")).unwrap()],
+                    reason: "noise".to_owned(),
+                    starts_at: None,
+                    ends: if kind == 0 { until } else { SilenceEnd::After(span) },
+                })
+            }
             2 => {
                 let made = self.sent.values().filter_map(|sent| sent.silence);
                 let made: Vec<SilenceId> = made.collect();
@@ -508,7 +512,11 @@ impl Shop {
         };
         self.sent.values().filter(|sent| sent.is_answered).any(|sent| match &sent.act.what {
             What::AddSilence(wanted) => {
-                let is_active = wanted.ends_at > now
+                let ends_at = match wanted.ends {
+                    SilenceEnd::At(at) => at,
+                    SilenceEnd::After(span) => sent.began_at.plus(span),
+                };
+                let is_active = ends_at > now
                     && sent.silence.is_some_and(|silence| !self.ended.contains(&silence));
                 is_active && wanted.matchers[0].to_string() == matcher && !had_ended(sent.began_at)
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tripline::engine::{
     act::{
         Act, ActEntry, ActId, Acted, AlertName, Answer, DeedKind, Episode, NewSilence, Person,
-        Silence, SilenceId, Verdict, What,
+        Silence, SilenceEnd, SilenceId, Verdict, What,
     },
     alert::Fingerprint,
     dispatch::Matcher,
@@ -94,7 +94,7 @@ impl Line {
                 matchers: matchers.clone(),
                 reason: "as the script says".to_owned(),
                 starts_at: *from,
-                ends_at: from.unwrap_or(self.at).plus(*span),
+                ends: SilenceEnd::After(*span),
             }),
             Doing::End(name) => {
                 // `ann/night` is another's, `night` their own.

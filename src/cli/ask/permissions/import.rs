@@ -12,7 +12,7 @@ use crate::{
     ask::{AskError, permissions::only_cluster},
     cli::{
         exit, output,
-        remote::{Remote, RemoteError, server_url, server_variable},
+        remote::{Remote, RemoteError, ServerUrl, server_variable},
     },
     engine::{
         ledger::Entry,
@@ -53,7 +53,7 @@ pub(super) struct ImportArgs {
     ledger: Option<PathBuf>,
     /// Hand it to a running Tripline instead, where it serves HTTP: http://127.0.0.1:9464.
     #[arg(long, value_name = "URL", env = server_variable(), hide_env_values = true, conflicts_with = "ledger")]
-    #[arg(value_parser = server_url)]
+    #[arg(value_parser = ServerUrl)]
     server: Option<String>,
     /// File with a bearer token for the server; or else the token is in TRIPLINE_TOKEN.
     #[arg(long, value_name = "FILE", requires = "server")]
@@ -169,7 +169,7 @@ fn hand_over(
             output::complain(&text);
             Ok(Some(ExitCode::from(exit::USAGE)))
         }
-        Err(RemoteError::Other(error)) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
