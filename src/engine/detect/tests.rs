@@ -24,6 +24,8 @@ const TEXTS: &[&str] = &[
     "GET",
     "Get",
     "get list",
+    "create",
+    "you requested PartialObjectMetadata, but the requested object is a list",
     "list",
     "403",
     "403.0",
@@ -63,19 +65,21 @@ const FIELDS: &[FieldId] = &[
     FieldId(25),
     FieldId(26),
     FieldId(27),
+    FieldId(28),
 ];
 
 /// Of these the ones that are derived.
-const DERIVED: [FieldId; 4] = [FieldId(23), FieldId(24), FieldId(25), FieldId(26)];
+const DERIVED: [FieldId; 4] = [FieldId(23), FieldId(25), FieldId(26), FieldId(27)];
 
 fn table() -> FieldTable {
     let mut fields = FieldTable::new();
     assert_eq!(fields.intern("x"), FieldId(22));
     assert_eq!(fields.intern("outcome"), FieldId(23));
-    assert_eq!(fields.intern("source.public"), FieldId(24));
-    assert_eq!(fields.intern("actor.kind"), FieldId(25));
-    assert_eq!(fields.intern("actor.human"), FieldId(26));
-    assert_eq!(fields.intern("annotations.authorization.k8s.io/reason"), FieldId(27));
+    assert_eq!(fields.intern("responseStatus.message"), FieldId(24), "what `outcome` needs");
+    assert_eq!(fields.intern("source.public"), FieldId(25));
+    assert_eq!(fields.intern("actor.kind"), FieldId(26));
+    assert_eq!(fields.intern("actor.human"), FieldId(27));
+    assert_eq!(fields.intern("annotations.authorization.k8s.io/reason"), FieldId(28));
     fields
 }
 
@@ -85,7 +89,7 @@ fn value() -> impl Strategy<Value = Value<'static>> {
         1 => Just(Value::Null),
         1 => Just(Value::Composite),
         1 => any::<bool>().prop_map(Value::Bool),
-        2 => select(&[403, 200, 0, -1][..]).prop_map(Value::Int),
+        2 => select(&[403, 406, 200, 0, -1][..]).prop_map(Value::Int),
         1 => select(&[403.0, 0.5, f64::INFINITY][..]).prop_map(Value::Float),
     ]
 }
@@ -479,6 +483,36 @@ fn an_event_that_no_rule_is_about_costs_no_rule() {
     assert_eq!(looked_at(&mut matcher, "get", "pods"), 0);
     assert_eq!(looked_at(&mut matcher, "list", "secrets"), 0);
     assert_eq!(looked_at(&mut matcher, "GET", "secrets"), 200);
+}
+
+#[test]
+fn what_is_remembered_of_an_outcome_minds_the_words_of_a_refusal() {
+    let fields = table();
+    let [outcome, message] = [23, 24].map(FieldId);
+    let success =
+        Test::OneOf { texts: Arc::new(["success".to_owned()].into_iter().collect()), cased: false };
+    let rules = RuleSet {
+        fields,
+        predicates: vec![Predicate { field: outcome, test: success }],
+        rules: vec![rule(Expression::Predicate(PredicateId(0)), false)],
+        ..RuleSet::default()
+    };
+    let mut matcher = RuleMatcher::new(Arc::new(rules));
+    let mut finds = |says: &'static str| {
+        let text = |text| Value::Str(Cow::Borrowed(text));
+        let status = [(well_known::RESPONSE_CODE, Value::Int(406)), (message, text(says))];
+        let values = [vec![(well_known::VERB, text("create"))], status.to_vec()].concat();
+        let mut found = Vec::new();
+        detect(&mut matcher, &mut event(&(values, Stage::ResponseComplete)), &mut found);
+        found.len()
+    };
+    // What came twice is remembered.
+    for _ in 0..3 {
+        assert_eq!(finds("only the following media types are accepted: application/json"), 0);
+    }
+    for _ in 0..3 {
+        assert_eq!(finds("you requested PartialObjectMetadataList, but it is not a list"), 1);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
     network::{is_public, network_of, parse_address},
     object, request,
     sources::{self, REQUEST_QUERY, Sources},
-    unseen, well_known,
+    unanswered, unseen, well_known,
 };
 use crate::engine::{
     kubernetes::{
@@ -302,12 +302,14 @@ pub const DERIVATIONS: &[Derivation] = &[
         "outcome",
         Words(&["success", "denied", "error"]),
         Often("absent at stage RequestReceived"),
-        With(|event, field, _| outcome(event, field)),
+        With(outcome),
         "How it ended: `success` (1xx to 3xx), `denied` (401, 403) or `error`, by \
          `responseStatus.code`; without a code by the authorization decision. Absent without both, as \
-         at stage `RequestReceived`. An `error` need not mean that nothing was done: 504 says that the API server \
+         at stage `RequestReceived`. A change that was made, and whose answer could not be given in the form \
+         that was asked for (406 or 400, known by its words), is a `success`. An `error` need not mean that nothing was done: 504 says that the API server \
          waited no longer for a change, which may have been made (rule `change_unfinished`).",
-    ),
+    )
+    .needs(&[unanswered::MESSAGE]),
     derived(
         POD_SPEC,
         Tree,
@@ -488,10 +490,11 @@ fn copy_first(event: &mut Event<'_>, from: FieldId, to: FieldId) {
     }
 }
 
-fn outcome(event: &mut Event<'_>, field: FieldId) {
+fn outcome(event: &mut Event<'_>, field: FieldId, sources: &Sources) {
     let outcome = match actor::response_code(event) {
         Some(100..=399) => "success",
         Some(401 | 403) => "denied",
+        Some(_) if unanswered::is_done_unanswered(event, sources.message) => "success",
         Some(_) => "error",
         None => match event.first_str(well_known::DECISION) {
             Some("allow") => "success",

@@ -19,6 +19,7 @@ mod reference;
 mod request;
 mod shell;
 mod sources;
+pub(in crate::engine) mod unanswered;
 mod unread;
 pub(in crate::engine) mod unseen;
 

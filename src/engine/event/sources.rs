@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{FieldId, FieldTable, Identities, callers::Callers};
+use super::{FieldId, FieldTable, Identities, callers::Callers, unanswered};
 
 /// Prefix of the fields of parameters.
 pub(super) const REQUEST_QUERY: &str = "request.query";
@@ -45,6 +45,8 @@ pub(in crate::engine) struct Sources {
     pub(super) host_paths: Vec<FieldId>,
     /// In the order of [`SUBJECTS`].
     pub(super) subjects: [Option<FieldId>; 4],
+    /// What a refusal says in words.
+    pub(in crate::engine) message: Option<FieldId>,
     /// In the order of [`SECRET_ACCOUNT`].
     pub(super) secret_account: [Option<FieldId>; 2],
 }
@@ -67,6 +69,7 @@ impl Sources {
                 .collect(),
             host_paths: HOST_PATHS.iter().filter_map(|path| fields.get(path)).collect(),
             subjects: in_order(fields, SUBJECTS),
+            message: unanswered::message_of(fields),
             secret_account: in_order(fields, SECRET_ACCOUNT),
         }
     }

@@ -10,7 +10,13 @@ use super::{Look, field::FieldIndex};
 use crate::engine::{
     detect::bits::Bits,
     digest::{SHORT_BYTES, ShortDigests},
-    event::{Event, FieldId, FieldTable, Parts, derived::CONFIRMED, has_certificate, well_known},
+    event::{
+        Event, FieldId, FieldTable, Parts,
+        derived::CONFIRMED,
+        has_certificate,
+        unanswered::{is_done_unanswered, message_of},
+        well_known,
+    },
     rule::RuleSet,
     value::Value,
 };
@@ -101,6 +107,8 @@ pub(super) struct Together {
     tells_confirmed: bool,
     /// The field that says why a request was allowed, if it is one of `fields`.
     reason: Option<FieldId>,
+    /// Whether one of `fields` is `outcome`: the field that tells whether a change was made whose answer was refused.
+    message: Option<FieldId>,
     known_max: usize,
     digests: ShortDigests,
     /// Combinations that came once: what comes only once is not worth its memory, and what patterns say of a text is
@@ -137,6 +145,10 @@ impl Together {
             tells_confirmed: fields.iter().any(|index| table.path(index.field) == CONFIRMED),
             tells_people: fields.iter().any(|index| table.path(index.field) == "actor.human"),
             reason: fields.iter().find(|index| index.parts == Parts::REASON).map(|one| one.field),
+            message: fields
+                .iter()
+                .find(|index| table.path(index.field) == "outcome")
+                .and_then(|_| message_of(table)),
             fields,
             known_max: (BYTES_MAX / (count / 8 + 1)).clamp(64, KNOWN_MAX),
             digests: ShortDigests::default(),
@@ -243,6 +255,9 @@ impl Together {
         }
         if self.tells_confirmed {
             self.key.push(u8::from(has_certificate(event)));
+        }
+        if self.message.is_some() {
+            self.key.push(u8::from(is_done_unanswered(event, self.message)));
         }
         for field in &self.key_fields {
             for value in event.values(*field) {

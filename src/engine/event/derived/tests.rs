@@ -234,6 +234,40 @@ fn how_it_ended() {
 }
 
 #[test]
+fn a_change_is_made_though_its_answer_was_refused() {
+    let list =
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*v1.Pod)";
+    let table = "Unable to convert to Table as requested: includeObject: Unsupported value: \"x\"";
+    let media = "only the following media types are accepted: application/json";
+    let admission =
+        "admission webhook \"w\" denied the request: Unable to convert to Table as requested";
+    for (verb, code, message, expected) in [
+        ("create", 406, list, "success"),
+        ("patch", 406, list, "success"),
+        ("deletecollection", 406, list, "success"),
+        ("create", 400, table, "success"),
+        // Nobody was shown what was asked for.
+        ("get", 406, list, "error"),
+        ("list", 400, table, "error"),
+        // Nothing was done.
+        ("create", 406, media, "error"),
+        ("create", 400, admission, "error"),
+        ("create", 400, list, "error"),
+        ("create", 403, list, "denied"),
+    ] {
+        let mut fields = FieldTable::new();
+        let [field, says] = ["outcome", "responseStatus.message"].map(|path| fields.intern(path));
+        let mut event = Event::new(fields.len());
+        event.push(well_known::VERB, text(verb));
+        event.push(well_known::RESPONSE_CODE, Value::Int(code));
+        event.push(says, text(message));
+        let sources = Sources::new(&fields, Arc::default());
+        derive(&mut event, index_of("outcome").unwrap(), field, &sources);
+        assert_eq!(event.first_str(field), Some(expected), "{verb} {code} {message}");
+    }
+}
+
+#[test]
 fn what_was_run() {
     use well_known::{REQUEST_URI, SUBRESOURCE};
     let run = |subresource, uri| [(SUBRESOURCE, text(subresource)), (REQUEST_URI, text(uri))];
