@@ -4,7 +4,11 @@
 //! front of the broker is bounded in bytes and records; [`Producer::produce`] waits for room.
 //!
 //! A producer that failed fatally (it was fenced, or may not write) never works again, whatever is mended
-//! at the broker: another one is made in its place. So it is when secrets or certificates change on disk.
+//! at the broker: another one is made in its place. So it is when secrets or certificates change on disk, and when a
+//! record ran out of time.
+//!
+//! pitfall: the library believes no leader that is older than one that it has heard of. Of brokers that were put back
+//! from an earlier copy it never finds one again, and all that shows is records that run out of time.
 //!
 //! pitfall: transactions block their thread, and after a fatal error need a new producer. None are used:
 //! they could not cover the checkpoint anyway.
@@ -12,7 +16,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -136,6 +140,8 @@ struct Counts {
 struct Reports {
     callbacks: Callbacks,
     counts: Arc<Counts>,
+    /// A record was not acknowledged in its time.
+    is_late: AtomicBool,
 }
 
 impl ClientContext for Reports {
@@ -163,7 +169,12 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, notice: Box<Notice>) {
         let delivery = match result {
             Ok(message) => Ok((message.partition(), message.offset())),
-            Err((error, message)) => Err(failure(message.topic(), error)),
+            Err((error, message)) => {
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut) {
+                    self.is_late.store(true, Ordering::Relaxed);
+                }
+                Err(failure(message.topic(), error))
+            }
         };
         match &delivery {
             Ok(_) => {
@@ -209,7 +220,8 @@ fn make(
     counts: &Arc<Counts>,
 ) -> Result<Arc<ThreadedProducer<Reports>>, String> {
     let (config, callbacks) = connection.clone().into_client(&DEFAULTS, &FIXED);
-    let reports = Reports { callbacks, counts: Arc::clone(counts) };
+    let counts = Arc::clone(counts);
+    let reports = Reports { callbacks, counts, is_late: AtomicBool::new(false) };
     let inner = config.create_with_context(reports).map_err(|error| error.to_string())?;
     Ok(Arc::new(inner))
 }
@@ -249,15 +261,27 @@ impl Producer {
         Ok(Producer { current, counts, topic: topic.into() })
     }
 
-    /// The library's producer; another one if the last one failed for good, or has other credentials than
-    /// there are now.
+    /// The library's producer; another one if the last one failed for good, has other credentials than there are
+    /// now, or may never find the leader again.
     fn inner(&self) -> Arc<ThreadedProducer<Reports>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked_at.elapsed() >= SECRETS_LOOK {
             current.looked_at = Instant::now();
             if let Some(connection) = current.connection.renewed() {
+                let topic = &self.topic;
+                tracing::info!(topic, "secrets or certificates of Kafka changed; using them");
                 self.renew(&mut current, connection);
             }
+        }
+        if current.inner.context().is_late.load(Ordering::Relaxed)
+            && current.made_at.elapsed() >= RENEWAL_PAUSE
+        {
+            let connection = current.connection.clone();
+            tracing::debug!(
+                topic = self.topic,
+                "a record ran out of time; making another producer"
+            );
+            self.renew(&mut current, connection);
         }
         if let Some((code, why)) = current.inner.client().fatal_error()
             && current.made_at.elapsed() >= RENEWAL_PAUSE
@@ -275,12 +299,11 @@ impl Producer {
         Arc::clone(&current.inner)
     }
 
-    /// Goes on with other credentials. Records that are queued are still sent with those of before.
+    /// Goes on with another producer. Records that are queued are still sent by the one before.
     fn renew(&self, current: &mut Current, connection: OpenConnection) {
         let topic = &self.topic;
         match make(&connection, &self.counts) {
             Ok(inner) => {
-                tracing::info!(topic, "secrets or certificates of Kafka changed; using them");
                 let before = std::mem::replace(&mut current.inner, inner);
                 let flush = move || drop(before.flush(ROOM_WAIT_MAX));
                 if std::thread::Builder::new().name("kafka-flush".to_owned()).spawn(flush).is_err()

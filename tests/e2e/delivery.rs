@@ -3,6 +3,8 @@
 use std::{
     fs,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
 use serde_json::Value;
@@ -159,6 +161,56 @@ fn standard_output_in_a_pipe_is_json_lines() {
     });
     let alert: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(alert["labels"]["alertname"], "secret_read", "{line}");
+    tripline.stop();
+}
+
+#[test]
+fn alerts_reach_brokers_that_were_put_back_from_an_earlier_copy() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (events, mut alerts) = (Kafka::shared(), Kafka::started());
+    events.create_topic("put-back-events", 1);
+    alerts.create_topic("put-back-alerts", 1);
+    let config = source(events, "put-back-events")
+        + &format!(
+            "receivers: [{{name: bus, kafka: {{brokers: ['{}'], topic: put-back-alerts, \
+             properties: {{delivery.timeout.ms: 8000}}}}}}]\n\
+             route: {{receiver: bus, group_wait: 0s}}\n",
+            alerts.brokers()
+        );
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    let is_written = |alerts: &Kafka, user: &str| {
+        events.producer().send("put-back-events", read(user, "s"));
+        let is_there = || {
+            let records = alerts.read("put-back-alerts");
+            let of_user =
+                |record: &Vec<u8>| memchr::memmem::find(record, user.as_bytes()).is_some();
+            records.iter().flatten().any(of_user).then_some(())
+        };
+        eventually(&format!("the alert about {user} is written"), is_there);
+    };
+    is_written(&alerts, "user-copied");
+    alerts.keep_copy();
+    is_written(&alerts, "user-gone");
+    alerts.stop();
+    alerts.start();
+    is_written(&alerts, "user-gone-too");
+    // While the broker stops, whoever writes hears that there is no leader.
+    let stopping = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let producer = events.producer();
+            let is_stopping = |_: &u32| stopping.load(Ordering::Relaxed);
+            for number in (0..20_000).take_while(is_stopping) {
+                producer.send("put-back-events", read(&format!("busy-{number}"), "s"));
+            }
+        });
+        alerts.put_back();
+        stopping.store(false, Ordering::Relaxed);
+    });
+    is_written(&alerts, "user-after");
     tripline.stop();
 }
 

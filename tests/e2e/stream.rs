@@ -174,6 +174,79 @@ fn a_topic_made_anew_is_read_from_its_beginning_however_long_it_is() {
 }
 
 #[test]
+fn brokers_that_are_put_back_from_an_earlier_copy_are_read_again() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (mut kafka, hook) = (Kafka::started(), Hook::started());
+    kafka.create_topic("put-back", 2);
+    let send = |kafka: &Kafka, name: &str, partition: i32| {
+        let event = read(name, "s");
+        kafka.producer().send_to("put-back", Some(partition), Some(event.as_bytes()))
+    };
+    let told = || users(&hook.alerts("/alerts"), "secret_read");
+    let is_told = |name: &str| told().contains(&name.to_owned()).then_some(());
+    let config = source(&kafka, "put-back") + &to_hook(&hook);
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    send(&kafka, "first", 0);
+    eventually("what is in the copy is read", || is_told("first"));
+    kafka.keep_copy();
+    (0..5).for_each(|_| _ = send(&kafka, "gone", 0));
+    // Each start makes the leaders' epochs higher: the library has heard of ones that the copy does not reach.
+    kafka.stop();
+    kafka.start();
+    send(&kafka, "last", 0);
+    eventually("what is not in the copy is read", || is_told("last"));
+
+    kafka.put_back();
+    assert_eq!(send(&kafka, "again-0", 0), 1, "the log is that of the copy");
+    send(&kafka, "again-1", 1);
+    eventually("the partition that goes back is read", || is_told("again-0"));
+    eventually("the one that stands where it stood is read", || is_told("again-1"));
+    eventually("that it went back is told", || firing(&hook, "TriplineTopicMadeAnew").pop());
+    send(&kafka, "later-0", 0);
+    send(&kafka, "later-1", 1);
+    eventually("it goes on in the one", || is_told("later-0"));
+    eventually("and in the other", || is_told("later-1"));
+    let mut once = told();
+    once.sort_unstable();
+    let all = ["again-0", "again-1", "first", "gone", "last", "later-0", "later-1"];
+    assert_eq!(once, all, "each is told once");
+    tripline.wait_ready();
+    tripline.stop();
+}
+
+#[test]
+fn a_topic_made_anew_after_its_leader_changed_is_read_from_its_beginning() {
+    if !available(&[Service::Kafka]) {
+        return;
+    }
+    let (mut kafka, hook) = (Kafka::started(), Hook::started());
+    kafka.create_topic("younger", 1);
+    let is_told = |name: &str| {
+        users(&hook.alerts("/alerts"), "secret_read").contains(&name.to_owned()).then_some(())
+    };
+    let config = source(&kafka, "younger") + &to_hook(&hook);
+    let mut tripline = Tripline::new(&config, &[SECRET_READ]);
+    tripline.start_ready();
+    // The leader of the first topic has a higher epoch by now than that of the second one will have.
+    kafka.stop();
+    kafka.start();
+    kafka.producer().send("younger", read("old", "s"));
+    eventually("the first topic is read", || is_told("old"));
+    kafka.make_anew("younger", 1);
+    for name in ["new-0", "new-1", "new-2"] {
+        kafka.producer().send("younger", read(name, "s"));
+    }
+    for name in ["new-0", "new-1", "new-2"] {
+        eventually("all of the second topic is told", || is_told(name));
+    }
+    eventually("that it is another one is told", || firing(&hook, "TriplineTopicMadeAnew").pop());
+    tripline.stop();
+}
+
+#[test]
 fn what_was_deleted_before_it_was_read_is_counted_and_told() {
     if !available(&[Service::Kafka]) {
         return;

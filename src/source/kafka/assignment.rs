@@ -49,6 +49,10 @@ const HELD_AFTER: Duration = Duration::from_mins(1);
 const HELD: &str = "a transaction that does not end holds back what was written since; see \
                     `kafka-transactions.sh find-hanging`";
 
+/// Why a partition cannot be read that is stranded.
+const STRANDED: &str =
+    "its leader is older than one that was known before, as after a restore from a backup";
+
 /// The consumer that reads.
 pub(super) type Consumer = BaseConsumer<ReaderContext>;
 
@@ -74,6 +78,8 @@ pub(super) struct Assignment {
     rewound: BTreeSet<PartitionName>,
     /// Since when an open transaction has held back what comes next in a partition.
     held: BTreeMap<PartitionName, Instant>,
+    /// Partitions that the consumer never reads again.
+    stranded: BTreeSet<PartitionName>,
     read: BTreeMap<PartitionName, Arc<Tracked>>,
     away: BTreeMap<PartitionName, String>,
     is_rebuilding: bool,
@@ -138,6 +144,7 @@ impl Assignment {
             learned: BTreeSet::new(),
             rewound: BTreeSet::new(),
             held: BTreeMap::new(),
+            stranded: BTreeSet::new(),
             read: BTreeMap::new(),
             away: BTreeMap::new(),
             is_rebuilding: false,
@@ -163,9 +170,22 @@ impl Assignment {
         format!("{MARK}{}", self.logs.get(topic).map_or("", |log| log))
     }
 
-    /// The library has forgotten what is read: another consumer takes the place of the one before.
-    pub(super) const fn tell_again(&mut self) {
+    /// Partitions that the consumer never reads again, all of them.
+    pub(super) fn strand(&mut self, names: BTreeSet<PartitionName>) {
+        self.stranded = names;
+    }
+
+    /// The partitions that the consumer never reads again.
+    pub(super) const fn stranded(&self) -> &BTreeSet<PartitionName> {
+        &self.stranded
+    }
+
+    /// The library has forgotten what is read: another consumer takes the place of the one before. Partitions that were
+    /// stranded go on as after a restart: it is looked whether their logs still reach to where they stand.
+    pub(super) fn tell_again(&mut self) {
         self.is_dirty = true;
+        let stranded = std::mem::take(&mut self.stranded);
+        self.read.retain(|name, _| !stranded.contains(name));
     }
 
     /// Looks which partitions there are. What is new begins, what is gone is read no longer. The trouble
@@ -210,6 +230,9 @@ impl Assignment {
         let is_held = |since: &Instant| since.elapsed() >= HELD_AFTER;
         for name in self.held.iter().filter(|(_, since)| is_held(since)).map(|(name, _)| name) {
             found.away.entry(name.clone()).or_insert_with(|| HELD.to_owned());
+        }
+        for name in &self.stranded {
+            found.away.entry(name.clone()).or_insert_with(|| STRANDED.to_owned());
         }
         if found.away != self.away {
             let names = found.away.keys().map(|name| Arc::new(name.clone()));
@@ -288,6 +311,12 @@ impl Assignment {
                 }
             };
             let tracked = tracked(&name);
+            let stop_at = tracked.stop_at.load(Ordering::Relaxed);
+            if !self.is_rebuilding && stop_at != NEVER {
+                // Windows were rebuilt meanwhile, without it.
+                tracked.stop_at.store(NEVER, Ordering::Relaxed);
+                tracked.go_to(stop_at);
+            }
             match (tracked.next(), remembered.remove(&name)) {
                 (Some(next), _) => self.go_on(&tracked, next, low, high),
                 (None, Some(Remembered { offset, mark: Some(Mark { log }) })) => {
@@ -313,7 +342,7 @@ impl Assignment {
                     self.fresh.push((Arc::clone(&tracked.name), begin));
                 }
             }
-            if self.is_rebuilding {
+            if self.is_rebuilding && tracked.stop_at.load(Ordering::Relaxed) == NEVER {
                 // It waits for the others.
                 tracked.stop_at.store(tracked.next.load(Ordering::Relaxed), Ordering::Relaxed);
             }
@@ -339,6 +368,8 @@ impl Assignment {
                 self.rewound.insert((*partition).clone());
             }
             self.events.push(SourceEvent::Rewound { partition, from: next, to: low });
+            // What windows were rebuilt from is not there any more.
+            tracked.stop_at.store(NEVER, Ordering::Relaxed);
             tracked.go_to(low);
         } else {
             tracked.go_to(next);

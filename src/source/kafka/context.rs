@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -33,6 +33,10 @@ const TROUBLES_MAX: usize = 32;
 /// For how long a broker may owe an answer and send nothing until it counts as away: 8 s. A fetch is
 /// answered within half a second if there is nothing to be had.
 const SILENCE_MICROS: i64 = 8_000_000;
+
+/// How long the leader that the brokers name must have been older than one before until a partition counts as
+/// stranded: 20 s. A broker that restarts may say for a moment what was so before.
+const STRANDED_AFTER: Duration = Duration::from_secs(20);
 
 /// No record of the partition was read yet and no position is known.
 pub(super) const NOWHERE: i64 = -1;
@@ -103,6 +107,17 @@ pub(super) struct Digest {
     /// Whether one is connected, and none answers.
     pub(super) is_silent: bool,
     pub(super) partitions: BTreeMap<PartitionName, PartitionStatistics>,
+    /// Partitions that this consumer never reads again: it knows of a leader of a later epoch than all that the brokers
+    /// name.
+    pub(super) stranded: BTreeSet<PartitionName>,
+}
+
+/// Of answers of the brokers about a partition's leader, the first and the last of those in a row that the library does
+/// not believe, as it knows of a later leader.
+#[derive(Clone, Copy, Debug)]
+struct Disbelief {
+    since: Instant,
+    last: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +128,23 @@ struct Shared {
     digest: Option<Digest>,
     /// Ids of topics that the library has learned since somebody looked.
     ids: Vec<(String, Arc<str>)>,
+    disbeliefs: BTreeMap<PartitionName, Disbelief>,
+}
+
+impl Shared {
+    /// Notes whether the library believes an answer about a partition's leader.
+    fn believes(&mut self, name: PartitionName, is_believed: bool, now: Instant) {
+        if is_believed {
+            self.disbeliefs.remove(&name);
+        } else {
+            self.disbeliefs.entry(name).or_insert(Disbelief { since: now, last: now }).last = now;
+        }
+    }
+
+    fn is_stranded(&self, name: &PartitionName) -> bool {
+        let disbelief = self.disbeliefs.get(name);
+        disbelief.is_some_and(|one| one.last.duration_since(one.since) >= STRANDED_AFTER)
+    }
 }
 
 /// The context of the consumer that reads.
@@ -210,6 +242,19 @@ fn learned_id(text: &str) -> Option<(&str, &str)> {
     Some((topic, id.trim())).filter(|(_, id)| *id != NO_ID && !id.is_empty())
 }
 
+/// Topic, partition, and whether it is believed, from what the library says when brokers tell it a partition's leader.
+///
+/// pitfall: epochs of leaders only grow while a topic lives, so the library disregards those that are lower than what
+/// it has heard. After brokers were put back from an earlier copy, or a topic was made anew, that is so for ever.
+fn told_leader(text: &str) -> Option<(&str, i32, bool)> {
+    let (partition, news) = text.rsplit_once("]: ")?;
+    let (topic, partition) = partition.rsplit_once(" [")?;
+    let topic = topic.rsplit(' ').next()?;
+    let is_believed = news.starts_with("leader ") && news.contains(" -> leader ");
+    let is_known = is_believed || news.starts_with("ignoring outdated metadata update ");
+    is_known.then_some((topic, partition.parse().ok()?, is_believed))
+}
+
 impl ClientContext for ReaderContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
@@ -219,6 +264,12 @@ impl ClientContext for ReaderContext {
             && let Some((topic, id)) = learned_id(text)
         {
             self.shared().ids.push((topic.to_owned(), id.into()));
+        }
+        if facility == "BROKER"
+            && let Some((topic, partition, is_believed)) = told_leader(text)
+        {
+            let name = self.name_of(topic, partition);
+            self.shared().believes(name, is_believed, Instant::now());
         }
         Callbacks::forward_log(level, facility, text);
     }
@@ -233,9 +284,12 @@ impl ClientContext for ReaderContext {
         let mut up = statistics.brokers.values().filter(is_up).peekable();
         let is_silent = up.clone().any(owes) && !up.clone().any(answers);
         let connected = up.peek().is_some() && !is_silent;
-        let mut digest = Digest { connected, is_silent, partitions: BTreeMap::new() };
+        let mut digest = Digest { connected, is_silent, ..Digest::default() };
         let mut shared = self.shared();
         for name in &shared.assigned {
+            if shared.is_stranded(name) {
+                digest.stranded.insert(name.clone());
+            }
             let topic = statistics.topics.get(&name.topic);
             let Some(partition) = topic.and_then(|topic| topic.partitions.get(&name.partition))
             else {
@@ -299,5 +353,36 @@ mod tests {
         let unknown = text.replace("kq1w-XYZ_3", NO_ID);
         assert_eq!(learned_id(&unknown), None, "a broker without ids");
         assert_eq!(learned_id("Topic audit [0] Leader 1 Epoch 0"), None);
+    }
+
+    #[test]
+    fn which_leaders_are_believed_is_read_from_what_the_library_says() {
+        let ignored = "audit-1 [12]: ignoring outdated metadata update with leader epoch 2 which is older than our \
+                       cached epoch 3";
+        let taken = "audit-1 [12]: leader -1 epoch 1 -> leader 1 epoch 2";
+        for (text, is_believed) in [(ignored, false), (taken, true)] {
+            let with_thread = format!("[thrd:main]: {text}");
+            assert_eq!(told_leader(text), Some(("audit-1", 12, is_believed)));
+            assert_eq!(told_leader(&with_thread), Some(("audit-1", 12, is_believed)));
+        }
+        assert_eq!(told_leader("[thrd:main]: Topic audit-1 [12]: Reverting from preferred"), None);
+        assert_eq!(told_leader("[thrd:main]: Topic audit-1 [12] Leader 1 Epoch 2"), None);
+    }
+
+    #[test]
+    fn a_partition_is_stranded_once_no_leader_was_believed_for_long() {
+        let (mut shared, name) = (Shared::default(), PartitionName::new("audit", 0));
+        let start = Instant::now();
+        let mut told = |seconds, is_believed| {
+            shared.believes(name.clone(), is_believed, start + Duration::from_secs(seconds));
+            shared.is_stranded(&name)
+        };
+        assert!(!told(0, false));
+        assert!(!told(19, false), "not for long");
+        assert!(!told(20, true));
+        assert!(!told(30, false), "one was believed since");
+        assert!(!told(49, false));
+        assert!(told(50, false));
+        assert!(!told(51, true), "it is over");
     }
 }

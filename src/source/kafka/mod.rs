@@ -136,9 +136,11 @@ fn open(
 ) -> Result<Consumer, SourceError> {
     let mut fixed = FIXED.to_vec();
     fixed.push(("group.id", &settings.group));
-    // The library says ids of topics only where it says what it learns of them.
+    // The library says ids of topics, and which leaders it does not believe in, only where it says what it learns of
+    // them.
+    let ours = "metadata,topic";
     let theirs = settings.connection.properties.get("debug");
-    let debug = theirs.map_or("metadata".to_owned(), |theirs| format!("{theirs},metadata"));
+    let debug = theirs.map_or(ours.to_owned(), |theirs| format!("{theirs},{ours}"));
     fixed.push(("debug", &debug));
     let (mut config, callbacks) = connection.into_client(&DEFAULTS, &fixed);
     // So that it says them; what is logged of it is decided here.

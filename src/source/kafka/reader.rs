@@ -55,6 +55,9 @@ const SURVEY_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 const RENEWAL_WAIT: Duration = Duration::from_secs(60);
 
+/// How soon another consumer takes the place of one that never reads some partitions again: after 1 min.
+const SUCCESSOR_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How often offsets are committed at most.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -105,6 +108,8 @@ pub(super) struct Reader {
     next_renewal: Instant,
     /// Until when other credentials are looked for, since a broker has refused these.
     renewal_until: Instant,
+    /// Not before that another consumer takes the place of one that never reads some partitions again.
+    next_successor: Instant,
     /// Offsets that were committed.
     committed: BTreeMap<Arc<PartitionName>, i64>,
 }
@@ -143,6 +148,7 @@ impl Reader {
             next_commit: now,
             next_renewal: now,
             renewal_until: now,
+            next_successor: now,
             committed: BTreeMap::new(),
         }
     }
@@ -316,6 +322,10 @@ impl Reader {
         }
         if let Some(digest) = digest {
             self.digest(&digest);
+            self.assignment.strand(digest.stranded);
+            if digest.connected && now >= self.next_successor {
+                self.leave_stranded(now)?;
+            }
         }
         if now >= self.next_commit {
             self.next_commit = now + COMMIT_INTERVAL;
@@ -373,7 +383,7 @@ impl Reader {
     fn renew(&mut self) -> Result<(), SourceError> {
         let Some(connection) = self.connection.renewed() else { return Ok(()) };
         let context = |callbacks| self.consumer.context().succeeded(callbacks);
-        let consumer = Arc::new(super::open(&self.settings, connection.clone(), context)?);
+        let consumer = super::open(&self.settings, connection.clone(), context)?;
         match self.fence.is_left_to_us(&consumer) {
             Ok(left) => left?,
             Err(error) => {
@@ -383,23 +393,47 @@ impl Reader {
         }
         tracing::info!("secrets or certificates of the Kafka source changed; using them");
         let fence = Fence::join_own(&self.settings, connection.clone())?;
-        let before = (
-            std::mem::replace(&mut self.consumer, consumer),
-            std::mem::replace(&mut self.fence, fence),
-        );
-        close(before, |_| ());
-        self.neighbours = Neighbours::watch(&self.consumer, &self.settings);
+        let fence = std::mem::replace(&mut self.fence, fence);
+        self.read_through(consumer, fence);
         self.connection = connection;
         self.renewal_until = Instant::now();
+        // Closing took its time, and whose the stream is was just asked.
+        self.looked_at = Instant::now();
+        Ok(())
+    }
+
+    /// Reads partitions through another consumer that this one never reads again. The other one has heard of no leader
+    /// yet, so it believes the brokers.
+    fn leave_stranded(&mut self, now: Instant) -> Result<(), SourceError> {
+        let stranded = self.assignment.stranded();
+        if stranded.is_empty() {
+            return Ok(());
+        }
+        let partitions = stranded.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        tracing::warn!(
+            %partitions,
+            "the leaders that the brokers name are older than those before, as after a restore from a backup; reading \
+             these through a new consumer"
+        );
+        self.next_successor = now + SUCCESSOR_INTERVAL;
+        let context = |callbacks| self.consumer.context().succeeded(callbacks);
+        let consumer = super::open(&self.settings, self.connection.clone(), context)?;
+        self.read_through(consumer, ());
+        self.next_survey = now;
+        Ok(())
+    }
+
+    /// Goes on through another consumer where reading was, and closes the one before, and what goes with it.
+    fn read_through<T: Send + 'static>(&mut self, consumer: Consumer, closed_with: T) {
+        let before = std::mem::replace(&mut self.consumer, Arc::new(consumer));
+        close((before, closed_with), |_| ());
+        self.neighbours = Neighbours::watch(&self.consumer, &self.settings);
         if self.paused {
             // The new consumer is not; whoever waits for room pauses it again.
             self.paused = false;
             (self.context.events)(SourceEvent::Paused(false));
         }
         self.assignment.tell_again();
-        // Closing took its time, and whose the stream is was just asked.
-        self.looked_at = Instant::now();
-        Ok(())
     }
 
     /// Whether this process was suspended, or the machine stood still, and the stream may have been lost

@@ -139,6 +139,26 @@ impl Kafka {
         self.process.take().expect("the broker runs").terminate();
     }
 
+    /// Stops, keeps a copy of all that it has on its disk, and starts again.
+    pub(crate) fn keep_copy(&mut self) {
+        self.stop();
+        self.copy("data", "copy");
+        self.start();
+    }
+
+    /// Stops, becomes what it was when the copy was kept, and starts again.
+    pub(crate) fn put_back(&mut self) {
+        self.stop();
+        fs::remove_dir_all(self.directory.join("data")).unwrap();
+        self.copy("copy", "data");
+        self.start();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.directory.join(from), self.directory.join(to));
+        assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
+    }
+
     /// `bootstrap.servers` without encryption.
     pub(crate) fn brokers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
