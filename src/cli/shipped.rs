@@ -31,6 +31,7 @@ const RULES: &[(&str, &str)] = shipped![
     "audit_silence.yaml",
     "aws_auth_changed.yaml",
     "binding_to_anonymous.yaml",
+    "bootstrap_token_made.yaml",
     "certificate_self_approved.yaml",
     "change_cut_off.yaml",
     "change_hidden_from_rules.yaml",
@@ -81,6 +82,7 @@ const RULES: &[(&str, &str)] = shipped![
     "rotating_accounts.yaml",
     "secret_enumeration.yaml",
     "secret_read_burst.yaml",
+    "secret_read_by_deletion.yaml",
     "secret_read_denied_burst.yaml",
     "secret_read_spike.yaml",
     "secret_scripting_client.yaml",
@@ -101,6 +103,7 @@ const RULES: &[(&str, &str)] = shipped![
 const LISTS: &[(&str, &str)] = shipped![
     "lists/certificate_accounts.yaml",
     "lists/control_plane_accounts.yaml",
+    "lists/endpoint_writers.yaml",
     "lists/event_cleaners.yaml",
     "lists/external_accounts.yaml",
     "lists/impersonation_gateways.yaml",

@@ -66,16 +66,24 @@ const IMPERSONATED: [(&str, &str); 5] = [
     ("authentication.k8s.io", "userextras"),
 ];
 
-/// What is below nodes by the word of kubelets alone: they ask the API server whether somebody who comes to them may.
-const OF_KUBELETS: [&str; 7] = [
+/// What is below nodes that kubelets ask for: whether somebody who comes to them may. `nodes/proxy` is what they ask for
+/// unless they know better (kubelet authorization, pkg/kubelet/server/auth.go), whatever else it is a request for.
+const OF_KUBELETS: [&str; 10] = [
+    "nodes/*",
     "nodes/checkpoint",
     "nodes/configz",
     "nodes/healthz",
     "nodes/log",
     "nodes/metrics",
+    "nodes/pods",
+    "nodes/proxy",
     "nodes/spec",
     "nodes/stats",
 ];
+
+/// Below what somebody may own: asked of whoever makes an object that keeps its owner from being deleted (admission
+/// plugin OwnerReferencesPermissionEnforcement). There is no request for it.
+const FINALIZERS: &str = "/finalizers";
 
 /// What is asked besides of whoever has a role, and is left out of it.
 pub(super) fn notes(rule: &PolicyRule) -> impl Iterator<Item = String> {
@@ -97,9 +105,22 @@ pub(super) fn hidden(rule: &PolicyRule) -> Option<String> {
         let verbs = verbs.join(", ");
         return Some(format!("{verbs}: asked besides requests, which the log does not show"));
     }
-    let is_of_kubelets = |resource: &&String| OF_KUBELETS.contains(&&***resource);
-    let resource = rule.resources.iter().find(is_of_kubelets)?;
-    Some(format!("{resource}: kubelets ask for it themselves, which the log does not show"))
+    if let Some(path) = rule.non_resource_urls.first() {
+        return Some(format!(
+            "{path}: other servers ask for paths of their own, which the log does not show"
+        ));
+    }
+    rule.resources.iter().find_map(|resource| {
+        if OF_KUBELETS.contains(&resource.as_str()) {
+            Some(format!("{resource}: kubelets ask for it themselves, which the log does not show"))
+        } else if resource.ends_with(FINALIZERS) {
+            Some(format!(
+                "{resource}: asked of whoever names an owner, which the log does not show"
+            ))
+        } else {
+            None
+        }
+    })
 }
 
 /// Whether a rule lets somebody act as another.

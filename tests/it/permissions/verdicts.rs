@@ -225,7 +225,7 @@ fn used_unused_not_observed_and_cannot_tell() {
     let role = Wanted { role: Some(Id::new(None, "metrics")), ..Wanted::default() };
     check(
         &world.verdicts(&role, 24),
-        &[("ClusterRoleBinding scrape", Some(0), Unused, "allows more than it names")],
+        &[("ClusterRoleBinding scrape", Some(0), CannotTell, "other servers ask")],
     );
 }
 
@@ -285,17 +285,25 @@ fn what_no_request_shows_is_never_unused() {
         ("any", "*", "*", "*"),
         ("approve", "approve", "certificates.k8s.io", "signers"),
         ("bind", "bind escalate", RBAC, "clusterroles"),
+        ("finalizers", "update", "apps", "deployments/finalizers"),
         ("metrics", "get", "", "nodes/metrics"),
         ("more", "get impersonate", "", "pods users"),
+        ("nodes", "get", "", "nodes/*"),
+        ("path", "get", "", "/metrics"),
         ("pods", "get", "", "pods"),
         ("policy", "use", "policy", "podsecuritypolicies"),
+        ("proxy", "create", "", "nodes/proxy"),
         ("roles", "*", RBAC, "clusterroles"),
     ];
     let items = rules.map(|(name, verbs, group, resources)| {
         let [verbs, resources] = [verbs, resources].map(|words| words.split(' ').collect::<Vec<_>>());
         let head = |kind: &str| json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": { "name": name } });
         let (mut role, mut binding) = (head("ClusterRole"), head("ClusterRoleBinding"));
-        role["rules"] = json!([{ "apiGroups": [group], "resources": resources, "verbs": verbs }]);
+        role["rules"] = if resources[0].starts_with('/') {
+            json!([{ "nonResourceURLs": resources, "verbs": verbs }])
+        } else {
+            json!([{ "apiGroups": [group], "resources": resources, "verbs": verbs }])
+        };
         binding["roleRef"] = json!({ "apiGroup": RBAC, "kind": "ClusterRole", "name": name });
         binding["subjects"] = json!([{ "kind": "User", "name": "anna", "apiGroup": RBAC }]);
         [role, binding]
@@ -314,16 +322,23 @@ fn what_no_request_shows_is_never_unused() {
     for wanted in [anna(), Wanted::default()] {
         let mut quiet = World::of(&objects);
         let quiet = found(&mut quiet, &wanted);
-        assert_eq!(told(&quiet, CannotTell), "act approve bind metrics more policy", "{quiet:?}");
+        assert_eq!(
+            told(&quiet, CannotTell),
+            "act approve bind finalizers metrics more nodes path policy proxy",
+            "{quiet:?}"
+        );
         assert_eq!(told(&quiet, Unused), "any pods roles");
         assert!(quiet[3].2.contains("`bind`, `escalate`: asked besides"), "{quiet:?}");
-        assert!(quiet[4].2.contains("kubelets ask"), "{quiet:?}");
+        let why = ["owner", "kubelets ask", "asked besides", "kubelets ask", "other servers ask"];
+        for (at, why) in (4..).zip(why) {
+            assert!(quiet[at].2.contains(why), "{quiet:?}");
+        }
 
         // Who acts as another may need what allows everything for it.
         let mut world = World::of(&objects);
         world.did_as("anna", "boss", "", &request("get", "secrets", "shop"));
         let acted = found(&mut world, &wanted);
-        let expected = "act any approve bind metrics more policy";
+        let expected = "act any approve bind finalizers metrics more nodes path policy proxy";
         assert_eq!(told(&acted, CannotTell), expected, "{acted:?}");
         assert!(acted[0].2.contains("anna acted as boss"), "{acted:?}");
         let mut world = World::of(&objects);
@@ -337,7 +352,7 @@ fn what_no_request_shows_is_never_unused() {
         world.did("anna", &["system:masters"], "", &give);
         let gave = found(&mut world, &wanted);
         assert_eq!(told(&gave, Unused), "pods", "{gave:?}");
-        assert!(gave[8].2.contains("for which `bind` may have been asked"), "{gave:?}");
+        assert!(gave[12].2.contains("for which `bind` may have been asked"), "{gave:?}");
 
         // What the log shows is used, whatever else the rule allows.
         let mut world = World::of(&objects);
