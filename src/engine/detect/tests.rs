@@ -508,7 +508,7 @@ fn what_is_remembered_of_an_outcome_minds_the_words_of_a_refusal() {
     };
     // What came twice is remembered.
     for _ in 0..3 {
-        assert_eq!(finds("only the following media types are accepted: application/json"), 0);
+        assert_eq!(finds("admission webhook \"w\" denied the request"), 0);
     }
     for _ in 0..3 {
         assert_eq!(finds("you requested PartialObjectMetadataList, but it is not a list"), 1);

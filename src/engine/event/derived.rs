@@ -306,7 +306,7 @@ pub const DERIVATIONS: &[Derivation] = &[
         "How it ended: `success` (1xx to 3xx), `denied` (401, 403) or `error`, by \
          `responseStatus.code`; without a code by the authorization decision. Absent without both, as \
          at stage `RequestReceived`. A change that was made, and whose answer could not be given in the form \
-         that was asked for (406 or 400, known by its words), is a `success`. An `error` need not mean that nothing was done: 504 says that the API server \
+         that was asked for (406; 400 with an impossible `includeObject`), is a `success`. An `error` need not mean that nothing was done: 504 says that the API server \
          waited no longer for a change, which may have been made (rule `change_unfinished`).",
     )
     .needs(&[unanswered::MESSAGE]),

@@ -22,6 +22,10 @@ const ALL: &str = "All";
 /// The parameter that asks for a dry run.
 const DRY_RUN: &str = "dryRun";
 
+/// The parameter that says what tables hold of each object, and all that it may say.
+const INCLUDE_OBJECT: &str = "includeObject";
+const INCLUDED: [&str; 4] = ["", "None", "Metadata", "Object"];
+
 fn request_uri<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
     match event.first(well_known::REQUEST_URI)? {
         Value::Str(uri) => Some(uri.clone()),
@@ -111,6 +115,13 @@ pub(super) fn clean(path: &str, out: &mut String) {
     if ends || parts.is_empty() {
         out.push('/');
     }
+}
+
+/// Whether a request says of the table that it may ask for what no table can be.
+pub(super) fn asks_for_no_table(event: &Event<'_>) -> bool {
+    let Some(uri) = request_uri(event) else { return false };
+    let asked = parameters(&uri).find(|(name, _)| name == INCLUDE_OBJECT);
+    asked.is_some_and(|(_, value)| !INCLUDED.contains(&&*value))
 }
 
 /// `request.query.NAME`, of every name that a rule asks for.

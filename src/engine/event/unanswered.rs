@@ -1,20 +1,21 @@
-//! Changes that were made, and whose answer nobody could be given: the API server stores first, and looks then
-//! whether what was made can be shown in the form that the client asks for. Whoever asks for one that cannot be, by a
-//! header that no log holds, is refused once it is done (`transformResponseObject` in
-//! staging/src/k8s.io/apiserver/pkg/endpoints/handlers/response.go).
+//! Changes that were made, and whose answer nobody could be given. The API server stores first, and looks then whether
+//! what was made can be shown in the form that the client asks for, by a header that no log holds; if not, it says so in
+//! place of an answer (`transformResponseObject` in
+//! staging/src/k8s.io/apiserver/pkg/endpoints/handlers/response.go). As a failure cannot be shown in that form either, the log
+//! has its code alone (tried with kube-apiserver 1.34).
 
-use super::{Event, FieldId, FieldTable, well_known};
+use super::{Event, FieldId, FieldTable, request::asks_for_no_table, well_known};
 use crate::engine::{kubernetes::verbs::CHANGING, value::Value};
 
-/// What a refusal says in words; audit logs have it at each level.
+/// What a failure says in words.
 pub(super) const MESSAGE: &str = "responseStatus.message";
 
-/// How a refusal of the form begins, with its status. What is refused before anything is done reads otherwise (`only the
-/// following media types are accepted`).
-const REFUSALS: [(i64, &str); 2] = [
-    (406, "you requested PartialObjectMetadata"),
-    (400, "Unable to convert to Table as requested"),
-];
+/// 406: somebody asks for a list of one, or for one of a list. Who asks for what the server does not speak at all gets the
+/// same code, and nothing is done: no client of Kubernetes does, so it is not told apart.
+const NOT_ACCEPTABLE: (i64, &str) = (406, "you requested PartialObjectMetadata");
+
+/// 400: somebody asks for a table, and says in the request's address in what way, which there is not.
+const BAD_REQUEST: (i64, &str) = (400, "Unable to convert to Table as requested");
 
 /// The field of [`MESSAGE`], if it is in a table.
 pub(in crate::engine) fn message_of(fields: &FieldTable) -> Option<FieldId> {
@@ -24,8 +25,11 @@ pub(in crate::engine) fn message_of(fields: &FieldTable) -> Option<FieldId> {
 /// Whether it is a change that was made, of which only the answer was refused. `message` is what [`message_of`] gives.
 pub(in crate::engine) fn is_done_unanswered(event: &Event<'_>, message: Option<FieldId>) -> bool {
     let Some(Value::Int(code)) = event.first(well_known::RESPONSE_CODE) else { return false };
-    let Some((_, begin)) = REFUSALS.iter().find(|(of, _)| of == code) else { return false };
-    let says = message.and_then(|field| event.first_str(field));
-    says.is_some_and(|says| says.starts_with(begin))
+    let refusals = [NOT_ACCEPTABLE, BAD_REQUEST];
+    let Some((code, begin)) = refusals.iter().find(|(of, _)| of == code) else { return false };
+    let Some(message) = message else { return false };
+    let is_silent = event.count(message) == 0;
+    (is_silent || event.first_str(message).is_some_and(|says| says.starts_with(begin)))
         && event.first_str(well_known::VERB).is_some_and(|verb| CHANGING.contains(&verb))
+        && (*code == NOT_ACCEPTABLE.0 || asks_for_no_table(event))
 }

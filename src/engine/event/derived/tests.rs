@@ -235,35 +235,46 @@ fn how_it_ended() {
 
 #[test]
 fn a_change_is_made_though_its_answer_was_refused() {
+    let plain = "/apis/apps/v1/deployments";
+    let table = "/apis/apps/v1/deployments?fieldManager=x&include%4Fbject=x";
+    let whole = "/apis/apps/v1/deployments?includeObject=Object";
     let list =
         "you requested PartialObjectMetadataList, but the requested object is not a list (*v1.Pod)";
-    let table = "Unable to convert to Table as requested: includeObject: Unsupported value: \"x\"";
-    let media = "only the following media types are accepted: application/json";
+    let no_table =
+        "Unable to convert to Table as requested: includeObject: Unsupported value: \"x\"";
     let admission =
-        "admission webhook \"w\" denied the request: Unable to convert to Table as requested";
-    for (verb, code, message, expected) in [
-        ("create", 406, list, "success"),
-        ("patch", 406, list, "success"),
-        ("deletecollection", 406, list, "success"),
-        ("create", 400, table, "success"),
+        "admission webhook \"w\" denied the request: you requested PartialObjectMetadata";
+    for (verb, uri, code, message, expected) in [
+        // As API servers log it, and as one might that has the words.
+        ("create", plain, 406, "", "success"),
+        ("create", plain, 406, list, "success"),
+        ("patch", plain, 406, "", "success"),
+        ("deletecollection", plain, 406, "", "success"),
+        ("create", table, 400, "", "success"),
+        ("create", table, 400, no_table, "success"),
         // Nobody was shown what was asked for.
-        ("get", 406, list, "error"),
-        ("list", 400, table, "error"),
+        ("get", plain, 406, "", "error"),
+        ("list", table, 400, "", "error"),
         // Nothing was done.
-        ("create", 406, media, "error"),
-        ("create", 400, admission, "error"),
-        ("create", 400, list, "error"),
-        ("create", 403, list, "denied"),
+        ("create", plain, 406, admission, "error"),
+        ("create", plain, 400, "", "error"),
+        ("create", whole, 400, "", "error"),
+        ("create", table, 400, "the body is no JSON", "error"),
+        ("create", table, 409, "", "error"),
+        ("create", plain, 403, list, "denied"),
     ] {
         let mut fields = FieldTable::new();
         let [field, says] = ["outcome", "responseStatus.message"].map(|path| fields.intern(path));
         let mut event = Event::new(fields.len());
         event.push(well_known::VERB, text(verb));
+        event.push(well_known::REQUEST_URI, text(uri));
         event.push(well_known::RESPONSE_CODE, Value::Int(code));
-        event.push(says, text(message));
+        if !message.is_empty() {
+            event.push(says, text(message));
+        }
         let sources = Sources::new(&fields, Arc::default());
         derive(&mut event, index_of("outcome").unwrap(), field, &sources);
-        assert_eq!(event.first_str(field), Some(expected), "{verb} {code} {message}");
+        assert_eq!(event.first_str(field), Some(expected), "{verb} {uri} {code} {message}");
     }
 }
 
