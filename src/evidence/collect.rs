@@ -10,9 +10,10 @@ use super::{
     package::{ALERT, LIFE, Manifest, Package, README, TIMELINE, VERSION, made_by},
     proof, rules,
     snapshot::Snapshot,
+    told::{Told, tells_of_alerts},
 };
 use crate::{
-    archive::{ArchiveError, Filter, Query, Reader, rules_at},
+    archive::{ArchiveError, Filter, Reader, rules_at},
     engine::{
         ledger::{Body, Entry, EntryKind, Row},
         text::{counted, printable, thousands},
@@ -25,9 +26,6 @@ const TIMELINE_ROWS_MAX: usize = 10_000;
 
 /// How the manifest says that there are more.
 pub(super) const TIMELINE_IS_CUT: &str = "the time around it has more than";
-
-/// Fields of evidence that say who did it.
-pub(super) const ACTORS: [&str; 3] = ["actor.id", "user.username", "actor.on_behalf_of"];
 
 /// Why there is no evidence.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +61,7 @@ pub struct Asked<'a> {
 pub fn collect(reader: &Reader, asked: &Asked<'_>) -> Result<(Package, Manifest), EvidenceError> {
     // What comes while it is made is not in it, in no part of it.
     let through = reader.last_id();
-    let mut life = life_of(reader, asked.fingerprint)?;
-    life.rows.retain(|row| row.id <= through);
+    let life = life_of(reader, asked.fingerprint, through)?;
     let mut package = Package::default();
     let mut manifest = Manifest {
         version: VERSION,
@@ -156,21 +153,15 @@ impl Life {
         }
         shown
     }
-
-    /// Who did it.
-    fn actors(&self) -> BTreeSet<String> {
-        let evidence = self.snapshot().map(|(_, snapshot)| snapshot.evidence).unwrap_or_default();
-        let fields = evidence.into_iter().flat_map(|one| one.fields);
-        fields.filter(|(name, _)| ACTORS.contains(&name.as_str())).map(|(_, who)| who).collect()
-    }
 }
 
-/// All rows about an alert.
-fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
+/// All rows about an alert, up to one.
+fn life_of(reader: &Reader, beginning: &str, through: u64) -> Result<Life, EvidenceError> {
     let beginning = beginning.to_ascii_lowercase();
     let (mut rows, mut names) = (Vec::new(), BTreeSet::new());
     reader.each_of(&[Filter::Entries(EntryKind::Alert)], |row| {
-        if let Some(entry) = row.entry().filter(|entry| entry.subject.starts_with(&beginning)) {
+        let entry = row.entry().filter(|_| row.id <= through);
+        if let Some(entry) = entry.filter(|entry| entry.subject.starts_with(&beginning)) {
             names.insert(entry.subject.clone());
             rows.push(row.clone());
         }
@@ -200,7 +191,7 @@ fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
                 let mut named = entry.fact_of("alerts").into_iter().flat_map(str::split_whitespace);
                 entry.subject == fingerprint || named.any(|name| name == fingerprint)
             });
-            if is_about {
+            if is_about && row.id <= through {
                 rows.push(row.clone());
             }
         })?;
@@ -212,45 +203,19 @@ fn life_of(reader: &Reader, beginning: &str) -> Result<Life, EvidenceError> {
     Ok(Life { fingerprint, rule, rows, starts_at })
 }
 
-/// Kinds that may be about an alert, beside its own changes.
-pub(super) const fn tells_of_alerts(kind: EntryKind) -> bool {
-    !matches!(
-        kind,
-        EntryKind::Alert
-            | EntryKind::Rules
-            | EntryKind::Start
-            | EntryKind::Stop
-            | EntryKind::Coverage
-            | EntryKind::Gap
-            | EntryKind::Seal
-            | EntryKind::Retention
-    )
-}
-
-/// What those did who did it, around the time of the last episode; what all did if nobody is known.
+/// The rows that belong to the time around the last episode.
 fn timeline_of(
     reader: &Reader,
     life: &Life,
     around: Duration,
     missing: &mut Vec<String>,
 ) -> Result<Vec<Row>, ArchiveError> {
-    let times = || life.episode().map(|(row, _)| row.at());
-    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(Vec::new()) };
-    let first = life
-        .snapshot()
-        .and_then(|(_, snapshot)| EventTime::parse(&snapshot.first_seen))
-        .map_or(first, |seen| seen.min(first));
-    let actors = life.actors().into_iter().map(|actor| vec![Filter::Actor(actor)]);
-    let mut filters: Vec<Vec<Filter>> = actors.collect();
-    if filters.is_empty() {
-        filters.push(vec![Filter::Accesses]);
-    }
-    filters.push(vec![Filter::Entries(EntryKind::Alert)]);
+    let lines: BTreeMap<u64, String> = life.rows.iter().map(|row| (row.id, row.line())).collect();
+    let lines = lines.iter().map(|(id, line)| (*id, line.as_str())).collect();
+    let around = Told::of(&lines, &life.fingerprint).around(around);
     let mut rows: BTreeMap<u64, Row> = BTreeMap::new();
-    for filters in filters {
-        let (from, to) = (first.minus(around), last.plus(around));
-        let limit = TIMELINE_ROWS_MAX;
-        let page = reader.page(&Query { filters, from, to, after: None, limit })?;
+    for query in around.iter().flat_map(|around| around.queries(TIMELINE_ROWS_MAX)) {
+        let page = reader.page(&query)?;
         if page.next.is_some() {
             let most = counted(TIMELINE_ROWS_MAX, "row");
             missing.push(format!("{TIMELINE_IS_CUT} {most} of one sort"));

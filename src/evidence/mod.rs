@@ -5,6 +5,7 @@
 //! and [`replay()`] runs the rule over its events. What could not be had is named in it.
 #![allow(clippy::disallowed_methods, reason = "the shell touches the world")]
 
+mod around;
 mod collect;
 mod events;
 mod package;

@@ -21,7 +21,6 @@ pub(super) struct Snapshot {
 #[derive(Debug, Deserialize)]
 pub(super) struct SnapshotEvidence {
     pub(super) time: String,
-    pub(super) fields: BTreeMap<String, String>,
     pub(super) position: Option<EventPosition<String>>,
     pub(super) audit_id: Option<String>,
     pub(super) event_hash: Option<String>,

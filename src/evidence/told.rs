@@ -8,8 +8,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::collect::{ACTORS, tells_of_alerts};
-use crate::engine::{ledger::EntryKind, time::EventTime};
+use super::around::{Around, time};
+use crate::engine::ledger::EntryKind;
+
+/// Fields of evidence that say who did it.
+const ACTORS: [&str; 3] = ["actor.id", "user.username", "actor.on_behalf_of"];
 
 /// Rows of the chain, read.
 pub(super) struct Told<'p> {
@@ -20,12 +23,27 @@ pub(super) struct Told<'p> {
 /// A file of a rule set as the chain lists it: what it is for, the name of its list, its path, the hash of its text.
 pub(super) type Listed = (String, Option<String>, String, String);
 
+/// Kinds that may be about an alert, beside its own changes.
+pub(super) const fn tells_of_alerts(kind: EntryKind) -> bool {
+    !matches!(
+        kind,
+        EntryKind::Alert
+            | EntryKind::Rules
+            | EntryKind::Start
+            | EntryKind::Stop
+            | EntryKind::Coverage
+            | EntryKind::Gap
+            | EntryKind::Seal
+            | EntryKind::Retention
+    )
+}
+
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
 impl<'p> Told<'p> {
-    /// Of an alert, by lines of the chain.
+    /// Of an alert, by lines of the chain: all of them, or those about it alone.
     pub(super) fn of(lines: &BTreeMap<u64, &'p str>, fingerprint: &'p str) -> Told<'p> {
         let read =
             |(id, line): (&u64, &&'p str)| Some((*id, *line, serde_json::from_str(line).ok()?));
@@ -78,31 +96,23 @@ impl<'p> Told<'p> {
         evidence.flatten().filter_map(|one| one["event_hash"].as_str()).collect()
     }
 
-    /// What those did who did it, so long before and after its last episode; what all did if nobody is known.
-    pub(super) fn timeline(&self, around: Duration) -> Vec<&'p str> {
-        let time = |value: &Value| value.as_str().and_then(EventTime::parse);
+    /// The time so long before and after its last episode, and who did it; `None` if nothing tells of the alert.
+    pub(super) fn around(&self, around: Duration) -> Option<Around> {
         let times = || self.episode().filter_map(|(_, row)| time(&row["at"]));
-        let (Some(first), Some(last)) = (times().min(), times().max()) else { return Vec::new() };
+        let (first, last) = (times().min()?, times().max()?);
         let snapshot = self.snapshot().unwrap_or(&Value::Null);
         let first = time(&snapshot["first_seen"]).map_or(first, |seen| seen.min(first));
         let evidence = snapshot["evidence"].as_array().into_iter().flatten();
-        let actors: BTreeSet<&str> = evidence
-            .flat_map(|one| ACTORS.iter().filter_map(|name| one["fields"][*name].as_str()))
-            .collect();
+        let actors =
+            evidence.flat_map(|one| ACTORS.iter().filter_map(|name| text(&one["fields"][*name])));
         let (from, to) = (first.minus(around), last.plus(around));
-        let is_theirs = |row: &Value| {
-            let who = [&row["actor"]["id"], &row["on_behalf_of"]];
-            actors.is_empty()
-                || who.iter().any(|who| who.as_str().is_some_and(|who| actors.contains(who)))
-        };
-        let fits = |row: &Value| {
-            let is_meant = match row["kind"].as_str() {
-                Some("access") => is_theirs(row),
-                kind => kind == Some("alert"),
-            };
-            is_meant && time(&row["at"]).is_some_and(|at| at >= from && at < to)
-        };
-        self.rows.iter().filter(|(.., row)| fits(row)).map(|(_, line, _)| *line).collect()
+        Some(Around { actors: actors.collect(), from, to })
+    }
+
+    /// The rows that belong to the time so long before and after it.
+    pub(super) fn timeline(&self, around: Duration) -> Vec<&'p str> {
+        let Some(around) = self.around(around) else { return Vec::new() };
+        self.rows.iter().filter(|(.., row)| around.has(row)).map(|(_, line, _)| *line).collect()
     }
 
     /// The version of the rule set that was in force when its last episode began, and its files.

@@ -365,3 +365,62 @@ fn an_alert_by_what_was_before_is_not_said_to_be_none() {
     let json: Value = serde_json::from_str(&run(tripline(path).args(args)).1).unwrap();
     assert!(json["same"] == false && json["undecided"].is_string(), "{json}");
 }
+
+/// A roll-up stands where its first request was: it belongs to each time into which it lasts.
+#[test]
+fn roll_ups_over_the_edges_of_the_time_around_an_alert_belong_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    write_world(path, "");
+    let rule = "---\ntitle: Lists\nname: lists\nlogsource: {product: kubernetes, service: audit}\n\
+                detection: {list: {verb: list}, condition: list}\n\
+                tripline: {record: {class: list, every: 10m, key: [actor, verb, resource]}}\n";
+    let rules = path.join("rules/burst.yaml");
+    fs::write(&rules, format!("{RULES}{rule}")).unwrap();
+    // What eve lists, and in which minutes of nine and ten; she is told of at ten.
+    let lists = [
+        ("configmaps", ["09:41", "09:44"]),
+        ("pods", ["09:51", "09:54"]),
+        ("services", ["09:52", "09:56"]),
+        ("nodes", ["09:57", "09:58"]),
+        ("events", ["10:03", "10:08"]),
+        ("leases", ["10:17", "10:19"]),
+    ];
+    let mut events: Vec<(String, String)> = Vec::new();
+    for (resource, times) in lists {
+        for time in times {
+            let list = event("eve", 0).replace("secrets", resource).replace("\"get\"", "\"list\"");
+            let list = list.replace("eve-0", &format!("{resource}-{time}"));
+            events.push((time.to_owned(), list.replace("T10:00", &format!("T{time}"))));
+        }
+    }
+    let log = fs::read_to_string(path.join("audit.log")).unwrap();
+    events.extend(log.lines().map(|line| ("10:00".to_owned(), line.to_owned())));
+    events.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let lines: Vec<String> = events.into_iter().map(|(_, line)| line).collect();
+    fs::write(path.join("audit.log"), lines.join("\n") + "\n").unwrap();
+    fs::remove_dir_all(path.join("state")).unwrap();
+    let (code, _, log) = run(tripline(path).arg("run"));
+    assert_eq!(code, 0, "{log}");
+    let (file, _) = make(path, &["--around=5m"]);
+    let package = Package::read(&file).unwrap();
+    let told = package.text("timeline.jsonl").unwrap().lines();
+    let told = told.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lists: Vec<String> = told
+        .filter(|row| row["verb"] == "list")
+        .map(|row| row["object"]["resource"].as_str().unwrap().to_owned())
+        .collect();
+    let checked = verify(&package, Asked::default()).unwrap();
+    assert_eq!(checked.faults, Vec::<String>::new(), "{lists:?}");
+    let lists: std::collections::BTreeSet<&str> = lists.iter().map(String::as_str).collect();
+    assert_eq!(lists, ["events", "nodes", "services"].into());
+    // One that is left out is missed.
+    let without = fitted(&package, &|files, _| {
+        let lines = files["timeline.jsonl"].lines().filter(|line| !line.contains("\"services\""));
+        let lines: Vec<&str> = lines.collect();
+        let text = lines.join("\n") + "\n";
+        files.insert("timeline.jsonl".to_owned(), text);
+    });
+    let faults = verify(&without, Asked::default()).unwrap().faults;
+    assert!(faults.len() == 1 && faults[0].contains("is missing"), "{faults:?}");
+}
