@@ -1,6 +1,6 @@
 //! Exec, attach, port-forward and proxy, running and ended.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     archive::{Filter, Query, Reader},
     engine::{
-        access::{Outcome, Session, Sessions, shown_actor},
+        access::{Access, Outcome, Session, SessionStep, Sessions, shown_actor},
         ledger::hex_of,
         text::{counted, span},
         time::EventTime,
@@ -110,21 +110,48 @@ pub fn ask(reader: &Reader, question: &Question) -> Result<Entered, AskError> {
             sessions.add(access);
         }
     })?;
-    add_ends(reader, &question.period, &mut sessions)?;
+    add_ends(reader, question.period.to, &mut sessions)?;
     let fits = |session: &Session| {
         let name = session.object.as_ref().and_then(|object| object.name.as_deref());
         // It may be among several whose names are left out.
         let is_in = |pod: &str| name.map_or(session.rolled_up.is_some(), |name| name == pod);
-        (session.at() >= from || session.is_open_at(from))
+        session.is_of(from)
             && (!question.running || session.state() == "opened")
             && question.pod.as_deref().is_none_or(is_in)
     };
     Ok(Entered { sessions: sessions.finish().into_iter().filter(fits).collect() })
 }
 
-/// Adds ends that lie behind the time. Cost: a look into an index for each object that somebody entered.
-fn add_ends(reader: &Reader, period: &Period, sessions: &mut Sessions) -> Result<(), AskError> {
-    let (from, to) = (period.to, EventTime::MAX);
+/// What was opened in the 12 hours before a time, in a cluster if one is named, and not closed before it.
+///
+/// # Errors
+/// More rows than are added up, or a ledger that cannot be read.
+pub fn open_at(
+    reader: &Reader,
+    time: EventTime,
+    cluster: Option<&str>,
+) -> Result<Vec<Access>, AskError> {
+    let mut filters = vec![Filter::Sessions];
+    filters.extend(cluster.map(|cluster| Filter::Cluster(cluster.to_owned())));
+    let (from, to) = (time.minus(OPENED_BEFORE), time);
+    let mut open: BTreeMap<[u8; 16], Access> = BTreeMap::new();
+    each(reader, Query { filters, from, to, after: None, limit: 0 }, |row| {
+        let Some(access) = row.access() else { return };
+        if access.session == Some(SessionStep::Start) || access.last() >= time {
+            open.insert(access.request, access.clone());
+        } else {
+            open.remove(&access.request);
+        }
+    })?;
+    Ok(open.into_values().collect())
+}
+
+/// Adds the ends, from a time on, of sessions that have none yet. Cost: a look into an index for each object that somebody
+/// entered.
+///
+/// # Errors
+/// More rows than are added up, or a ledger that cannot be read.
+pub fn add_ends(reader: &Reader, from: EventTime, sessions: &mut Sessions) -> Result<(), AskError> {
     for object in sessions.entered() {
         let text = |text: Option<&std::sync::Arc<str>>| text.map(ToString::to_string);
         let object = Filter::Object {
@@ -133,6 +160,7 @@ fn add_ends(reader: &Reader, period: &Period, sessions: &mut Sessions) -> Result
             name: text(object.name.as_ref()),
         };
         let filters = vec![object, Filter::Sessions];
+        let to = EventTime::MAX;
         each(reader, Query { filters, from, to, after: None, limit: 0 }, |row| {
             if let Some(access) = row.access() {
                 sessions.add_later(access);

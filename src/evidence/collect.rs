@@ -10,7 +10,7 @@ use super::{
     package::{ALERT, LIFE, Manifest, Package, README, TIMELINE, VERSION, made_by},
     proof, rules,
     snapshot::Snapshot,
-    told::Told,
+    told::{Told, tells_of_alerts},
 };
 use crate::{
     archive::{ArchiveError, Filter, Reader, rules_at},
@@ -201,21 +201,6 @@ fn life_of(reader: &Reader, beginning: &str, through: u64) -> Result<Life, Evide
     let starts_at = last.and_then(|entry| entry.fact_of("starts_at")).map(str::to_owned);
     let rule = last.map(|entry| entry.party.clone()).unwrap_or_default();
     Ok(Life { fingerprint, rule, rows, starts_at })
-}
-
-/// Kinds that may be about an alert, beside its own changes.
-pub(super) const fn tells_of_alerts(kind: EntryKind) -> bool {
-    !matches!(
-        kind,
-        EntryKind::Alert
-            | EntryKind::Rules
-            | EntryKind::Start
-            | EntryKind::Stop
-            | EntryKind::Coverage
-            | EntryKind::Gap
-            | EntryKind::Seal
-            | EntryKind::Retention
-    )
 }
 
 /// The rows that belong to the time around the last episode.

@@ -8,10 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
-    around::{Around, time},
-    collect::tells_of_alerts,
-};
+use super::around::{Around, time};
 use crate::engine::ledger::EntryKind;
 
 /// Fields of evidence that say who did it.
@@ -25,6 +22,21 @@ pub(super) struct Told<'p> {
 
 /// A file of a rule set as the chain lists it: what it is for, the name of its list, its path, the hash of its text.
 pub(super) type Listed = (String, Option<String>, String, String);
+
+/// Kinds that may be about an alert, beside its own changes.
+pub(super) const fn tells_of_alerts(kind: EntryKind) -> bool {
+    !matches!(
+        kind,
+        EntryKind::Alert
+            | EntryKind::Rules
+            | EntryKind::Start
+            | EntryKind::Stop
+            | EntryKind::Coverage
+            | EntryKind::Gap
+            | EntryKind::Seal
+            | EntryKind::Retention
+    )
+}
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)

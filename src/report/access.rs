@@ -35,7 +35,7 @@ pub fn access_report(
     let sections = vec![
         people.section(scope, &seen),
         requests.secrets_section(scope, &seen),
-        requests.sessions_section(scope, &seen),
+        requests.sessions_section(reader, (scope, &seen), |_| true)?,
         requests.changes_section(scope, &seen),
         requests.break_glass_section(scope, &seen),
         requests.denied_section(scope, &seen),

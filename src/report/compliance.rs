@@ -211,7 +211,8 @@ impl Evidence<'_> {
             section = section.table(table);
             if control.classes.iter().any(|class| class == SESSION) {
                 section = section.note(
-                    "A session is one request, and two rows of a timeline, if the log tells of its beginning and of its end.",
+                    "A session is one request, and two rows of a timeline, if the log tells of its beginning and of its end. \
+                     How it ended is told by its end, be it behind the period.",
                 );
             }
         }

@@ -149,7 +149,7 @@ pub fn incident_report(
     let mut theirs = [
         people.section(scope, &seen),
         requests.secrets_section(scope, &seen),
-        requests.sessions_section(scope, &seen),
+        requests.sessions_section(reader, (scope, &seen), |access| parties.did(access))?,
         requests.changes_section(scope, &seen),
         requests.denied_section(scope, &seen),
         people.machine_section(scope, &seen),

@@ -75,6 +75,11 @@ impl Session {
         self.end.map_or(self.state() == "opened", |end| end >= time)
     }
 
+    /// Whether it is of a time that begins then: it was heard of first in it, or was open when it began.
+    pub fn is_of(&self, from: EventTime) -> bool {
+        self.at() >= from || self.is_open_at(from)
+    }
+
     /// When it was heard of first.
     pub fn at(&self) -> EventTime {
         self.start.or(self.end).unwrap_or(EventTime::MIN)

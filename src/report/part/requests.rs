@@ -1,12 +1,19 @@
 //! What was done: secrets read, sessions, changes of permissions, the power of administrators, refusals.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{ROWS_MAX, coverage::Seen, has_room, join, of_key, people::is_break_glass};
 use crate::{
-    archive::Cursor,
+    archive::{Cursor, Reader},
+    ask::{AskError, sessions},
     engine::{
-        access::{Access, Outcome, Permission, UNKNOWN, kubectl_line, shown_actor},
+        access::{
+            Access, Outcome, Permission, Session, SessionStep, Sessions, UNKNOWN, kubectl_line,
+            shown_actor,
+        },
         rule::SESSION,
         text::{counted, span},
         time::EventTime,
@@ -31,8 +38,8 @@ type DeniedKey = (Who, Arc<str>, Arc<str>, Arc<str>);
 /// Who had the power of an administrator: by the permission as timelines know it, and with its role.
 type PowerKey = (Who, String, String);
 
-/// Ends of sessions that are kept until their beginnings are shown: 10,000.
-const ENDS_MAX: usize = 10 * ROWS_MAX;
+/// Ends of sessions that are kept until their beginnings are shown: 2,000. Further ones are looked up in the ledger.
+const ENDS_MAX: usize = 2 * ROWS_MAX;
 
 /// Requests that are alike.
 #[derive(Debug, Default)]
@@ -53,17 +60,15 @@ pub(in crate::report) struct Requests {
     break_glass: BTreeMap<PowerKey, Reads>,
     impersonated: BTreeMap<(Arc<str>, Arc<str>), Reads>,
     sessions: First<Access, ROWS_MAX>,
-    /// Of a session that is ended by a row of its own: which request it was, and how long it lasted.
-    ends: First<([u8; 16], u64), ENDS_MAX>,
+    /// Ends of sessions that other rows may stand for.
+    ends: First<Access, ENDS_MAX>,
     changes: First<Access, ROWS_MAX>,
 }
 
 impl Requests {
-    /// The end of a session that another row stands for.
+    /// The end of a session that another row may stand for.
     pub(in crate::report) fn add_end(&mut self, access: &Access, at: Cursor) {
-        if let Some(duration) = access.duration {
-            self.ends.add(at, || (access.request, duration));
-        }
+        self.ends.add(at, || access.clone());
     }
 
     pub(in crate::report) fn add(&mut self, access: &Access, at: Cursor) {
@@ -175,37 +180,61 @@ impl Requests {
             .table(table)
     }
 
-    /// Sessions with command and duration.
-    pub(in crate::report) fn sessions_section(&self, scope: &Scope, seen: &Seen) -> Section {
+    /// Sessions with command and duration: as `tripline sessions` tells of them, those `of` whom are shown.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(in crate::report) fn sessions_section(
+        &self,
+        reader: &Reader,
+        (scope, seen): (&Scope, &Seen),
+        of: impl Fn(&Access) -> bool,
+    ) -> Result<Section, AskError> {
         let columns = ["time", "cluster", "who", "from", "outcome", "what", "command", "duration"];
         let mut table = Table::new(columns, seen.sight_of(&[SESSION]).zero());
         table.left_out = self.sessions.left_out();
-        let ends: BTreeMap<[u8; 16], u64> = self.ends.iter().copied().collect();
-        for access in self.sessions.iter() {
-            let duration = access.duration.or_else(|| ends.get(&access.request).copied());
-            let shown = |micros| Cell::text(span(std::time::Duration::from_micros(micros)));
-            let command = access.detail.command.as_ref();
+        let (from, to) = (scope.period.from, scope.period.to);
+        let mut steps = sessions::open_at(reader, from, scope.cluster.as_deref())?;
+        steps.retain(of);
+        steps.extend(self.sessions.iter().cloned());
+        let known: BTreeSet<[u8; 16]> = steps.iter().map(|access| access.request).collect();
+        // Ends of those that began in the period and are not shown are counted with them.
+        let is_shown = |end: &&Access| known.contains(&end.request) || end.began() < from;
+        steps.extend(self.ends.iter().filter(is_shown).cloned());
+        steps.sort_by_key(|access| (access.at, access.session == Some(SessionStep::End)));
+        let mut joined = Sessions::default();
+        for access in &steps {
+            joined.add(access);
+        }
+        let are_all_ends_known = self.ends.left_out() == 0;
+        sessions::add_ends(reader, if are_all_ends_known { to } else { from }, &mut joined)?;
+        let first_of: BTreeMap<[u8; 16], &Access> =
+            steps.iter().rev().map(|access| (access.request, access)).collect();
+        let mut all = joined.finish();
+        all.retain(|session| session.is_of(from));
+        all.sort_by_key(Session::at);
+        for session in &all {
+            let Some(access) = first_of.get(&session.request) else { continue };
+            let command = session.command.as_ref();
             table.push(
                 ROWS_MAX,
                 [
-                    Cell::text(scope.time(access.began())),
+                    Cell::text(scope.time(session.at())),
                     cluster(access),
                     who(access),
-                    from(access),
-                    outcome(access),
+                    from_where(access),
+                    outcome(session.outcome, session.code),
                     what(access),
                     command.map_or(Cell::NotApplicable, Cell::text),
-                    match (duration, access.rolled_up) {
-                        (Some(duration), _) => shown(duration),
-                        (None, Some(_)) => Cell::NotApplicable,
-                        (None, None) => Cell::text("its end was not seen"),
-                    },
+                    lasted(session, to),
                 ],
             );
         }
-        Section::new("sessions", "Sessions")
-            .note("An answer of 101 says that the stream was opened, not that a process started in it.")
-            .table(table)
+        Ok(Section::new("sessions", "Sessions")
+            .note("An answer of 101 says that the stream was opened, not that a process started in it. The outcome is that of \
+                   its end, if the ledger has one.")
+            .note("What was open when the period began is of it, as far as it ended in it, or began in the 12 hours before.")
+            .table(table))
     }
 
     /// Changes of permissions, each with what it says.
@@ -225,8 +254,8 @@ impl Requests {
                     Cell::text(scope.time(access.at)),
                     cluster(access),
                     who(access),
-                    from(access),
-                    outcome(access),
+                    from_where(access),
+                    outcome(access.outcome, access.code),
                     what(access),
                     role.map_or(Cell::NotApplicable, Cell::text),
                     Cell::text(subjects),
@@ -365,12 +394,24 @@ fn what(access: &Access) -> Cell {
     Cell::text(format!("{line}  [{}{left_out}]", counted(rolled_up.count, "request")))
 }
 
-fn from(access: &Access) -> Cell {
+fn from_where(access: &Access) -> Cell {
     access.source_ip.as_ref().map_or(Cell::NotApplicable, |source| Cell::text(&**source))
 }
 
-fn outcome(access: &Access) -> Cell {
-    let word = access.outcome.map_or("not known", Outcome::as_str);
-    let code = access.code.map_or_else(String::new, |code| format!(" {code}"));
+fn outcome(outcome: Option<Outcome>, code: Option<u16>) -> Cell {
+    let word = outcome.map_or("not known", Outcome::as_str);
+    let code = code.map_or_else(String::new, |code| format!(" {code}"));
     Cell::text(format!("{word}{code}"))
+}
+
+/// How long a session lasted, in a report of a time before `to`.
+fn lasted(session: &Session, to: EventTime) -> Cell {
+    match (session.duration, session.end) {
+        (Some(duration), Some(end)) if end >= to => {
+            Cell::text(format!("{}, ended after the period", span(duration)))
+        }
+        (Some(duration), _) => Cell::text(span(duration)),
+        (None, _) if session.state() == "opened" => Cell::text("its end was not seen"),
+        (None, _) => Cell::NotApplicable,
+    }
 }

@@ -38,6 +38,15 @@ impl OfClass {
     /// Names of the columns of [`Totals::class_cells`].
     pub(in crate::report) const COLUMNS: [&'static str; 6] =
         ["class", "requests", "of these refused", "failed", "rows", "by how many"];
+
+    /// How many ended so, if they are counted.
+    const fn count_of(&mut self, outcome: Option<Outcome>) -> Option<&mut u64> {
+        match outcome {
+            Some(Outcome::Denied) => Some(&mut self.denied),
+            Some(Outcome::Error) => Some(&mut self.failed),
+            Some(Outcome::Success) | None => None,
+        }
+    }
 }
 
 /// The numbers.
@@ -111,10 +120,8 @@ impl Totals {
             let of_class = of_key(&mut self.classes, Arc::clone(class), || Arc::from("(others)"));
             of_class.rows += 1;
             of_class.requests += access.count();
-            match access.outcome {
-                Some(Outcome::Denied) => of_class.denied += access.count(),
-                Some(Outcome::Error) => of_class.failed += access.count(),
-                Some(Outcome::Success) | None => {}
+            if let Some(count) = of_class.count_of(access.outcome) {
+                *count += access.count();
             }
             of_class.actors.add(access.actor.id.as_ref(), at);
         }
@@ -127,6 +134,24 @@ impl Totals {
         let slots = DELAYS.iter().zip(&mut self.delays);
         if let Some((_, count)) = slots.into_iter().find(|((_, most), _)| delay <= *most) {
             *count += 1;
+        }
+    }
+
+    /// A request that counts with one outcome ended with another.
+    pub(in crate::report) fn change_outcome(
+        &mut self,
+        access: &Access,
+        from: Option<Outcome>,
+        to: Option<Outcome>,
+    ) {
+        for class in &access.classes {
+            let of_class = of_key(&mut self.classes, Arc::clone(class), || Arc::from("(others)"));
+            if let Some(count) = of_class.count_of(from) {
+                *count = count.saturating_sub(1);
+            }
+            if let Some(count) = of_class.count_of(to) {
+                *count += 1;
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     archive::{Filter, Reader},
-    ask::{Parameter, ParameterKind, sessions},
+    ask::{AskError, Parameter, ParameterKind, sessions},
     engine::{
         access::{Access, Session, Sessions},
         ledger::{Row, hex_of},
@@ -161,8 +161,29 @@ struct SessionPage {
 
 #[derive(Default)]
 struct Found {
+    session: Option<Session>,
     rows: Vec<Row>,
     hours: Hours,
+}
+
+/// The session of a request, which these rows tell of; how it ended, wherever its end is.
+fn session_of(reader: &Reader, rows: &[Row], request: &str) -> Result<Option<Session>, AskError> {
+    let is_wanted = |session: &Session| hex_of(&session.request) == request;
+    let mut all = Sessions::default();
+    for access in rows.iter().filter_map(Row::access) {
+        all.add(access);
+    }
+    let Some(session) = all.finish().into_iter().find(is_wanted) else { return Ok(None) };
+    if session.state() != "opened" {
+        return Ok(Some(session));
+    }
+    let mut alone = Sessions::default();
+    let is_its = |access: &&Access| access.request == session.request;
+    for access in rows.iter().filter_map(Row::access).filter(is_its) {
+        alone.add(access);
+    }
+    sessions::add_ends(reader, session.at(), &mut alone)?;
+    Ok(alone.finish().into_iter().next())
 }
 
 /// One session.
@@ -182,22 +203,16 @@ pub(in crate::server) async fn one(
     let Some(at) = asked.get("at").and_then(EventTime::parse) else { return nowhere() };
     let range = (at.minus(AROUND), at.plus(LASTS_MAX));
     let actor = asked.get("actor").map(str::to_owned);
+    let request = asked.get("request").unwrap_or_default().to_owned();
     let answer = ask(&context, move |reader| {
         let mut filters: Vec<Filter> = actor.map(Filter::Actor).into_iter().collect();
         filters.push(Filter::Accesses);
         let rows = rows(reader, filters, range, ROWS_SHOWN)?.rows;
-        Ok(Found { rows, hours: hours(reader, range)? })
+        let session = session_of(reader, &rows, &request)?;
+        Ok(Found { session, rows, hours: hours(reader, range)? })
     })
     .await;
-    let mut sessions = Sessions::default();
-    for access in answer.found.rows.iter().filter_map(Row::access) {
-        sessions.add(access);
-    }
-    let wanted = asked.get("request").unwrap_or_default();
-    let sessions = sessions.finish();
-    let Some(session) = sessions.iter().find(|session| hex_of(&session.request) == wanted) else {
-        return nowhere();
-    };
+    let Some(session) = &answer.found.session else { return nowhere() };
     if let Err(answer) = seen(&context, &caller, &asked, answer.found.rows.len()) {
         return *answer;
     }

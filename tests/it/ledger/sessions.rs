@@ -60,7 +60,12 @@ fn at(seconds: usize) -> String {
 
 /// The first table of a section of a report of the day, its rows.
 fn section(directory: &TempDir, args: &[&str], id: &str) -> Vec<Value> {
-    let (code, out, log) = ask(directory, &[&["report"], args, &["--format=json"], &DAY].concat());
+    section_of(directory, &[args, &DAY].concat(), id)
+}
+
+/// The same of a report of another time, which the arguments say.
+fn section_of(directory: &TempDir, args: &[&str], id: &str) -> Vec<Value> {
+    let (code, out, log) = ask(directory, &[&["report"], args, &["--format=json"]].concat());
     assert_eq!(code, 0, "{log}");
     let report: Value = serde_json::from_str(&out).unwrap();
     let sections = report["sections"].as_array().unwrap();
@@ -153,4 +158,109 @@ fn secrets_that_are_read_one_by_one_are_no_list_however_many_they_are() {
         row["read"]["number"].clone()
     };
     assert_eq!((read("(names left out)"), read("(all)")), (60.into(), 1.into()));
+}
+
+/// A stage of an exec on some day of March; it was asked for on another one.
+fn stage(pod: &str, asked_for: &str, (stage, code): (&str, &str), at: &str) -> String {
+    let received = format!("2026-03-{asked_for}.000000Z");
+    let of_stage = [("STAGE", stage), ("CODE", code), ("RECEIVED", received.as_str())];
+    let (day, time) = at.split_once('T').unwrap();
+    let time = format!("{time}.000000");
+    let event = exec(pod, pod, &[&of_stage[..], &[("TIME", time.as_str())]].concat());
+    let stamped = |day: &str| format!("\"stageTimestamp\":\"2026-03-{day}T");
+    event.replace(&stamped("04"), &stamped(day))
+}
+
+/// Reports tell of sessions what `tripline sessions` tells: how each ended, be it behind the period, and what was open when
+/// the period began.
+#[test]
+fn sessions_in_reports_are_those_that_the_question_tells_of() {
+    const OPENED: (&str, &str) = ("ResponseStarted", "101");
+    const CLOSED: (&str, &str) = ("ResponseComplete", "101");
+    const PANICKED: (&str, &str) = ("Panic", "500");
+    let directory = recorded(&[
+        stage("long", "01T09:00:00", OPENED, "01T09:00:00"),
+        stage("failed", "04T10:00:00", OPENED, "04T10:00:00"),
+        stage("failed", "04T10:00:00", PANICKED, "04T10:40:00"),
+        stage("open", "04T11:00:00", OPENED, "04T11:00:00"),
+        stage("refused", "04T12:00:00", ("ResponseStarted", "403"), "04T12:00:00"),
+        stage("refused", "04T12:00:00", ("ResponseComplete", "403"), "04T12:00:00"),
+        stage("over", "04T23:30:00", OPENED, "04T23:30:00"),
+        stage("failed-behind", "04T23:40:00", OPENED, "04T23:40:00"),
+        stage("over", "04T23:30:00", CLOSED, "05T00:10:00"),
+        stage("failed-behind", "04T23:40:00", PANICKED, "05T00:20:00"),
+        stage("long", "01T09:00:00", CLOSED, "05T09:00:00"),
+        stage("late", "05T10:00:00", CLOSED, "05T10:30:00"),
+    ]);
+    let fourth = ["--from=2026-03-04", "--to=2026-03-05"];
+    let fifth = ["--from=2026-03-05", "--to=2026-03-06"];
+    let both = ["--from=2026-03-04", "--to=2026-03-06"];
+    let told = |days: &[&str; 2]| -> Vec<String> {
+        let rows = section_of(&directory, &[&["access"], &days[..]].concat(), "sessions");
+        let cell = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
+        let line = |row: &Value| {
+            let what = cell(row, "what");
+            let pod = what.split(' ').nth(2).unwrap().to_owned();
+            format!("{pod}: {}, {}", cell(row, "outcome"), cell(row, "duration"))
+        };
+        rows.iter().map(line).collect()
+    };
+    let never = "its end was not seen";
+    let open = format!("open: success 101, {never}");
+    let behind = "ended after the period";
+    assert_eq!(
+        told(&fourth),
+        [
+            "failed: error 500, 40 min 0 s".to_owned(),
+            open.clone(),
+            "refused: denied 403, 0 s".to_owned(),
+            format!("over: success 101, 40 min 0 s, {behind}"),
+            format!("failed-behind: error 500, 40 min 0 s, {behind}"),
+        ]
+    );
+    // What began in the 12 hours before, or is ended in it.
+    assert_eq!(
+        told(&fifth),
+        [
+            "long: success 101, 4 d 0 h",
+            "over: success 101, 40 min 0 s",
+            "failed-behind: error 500, 40 min 0 s",
+            "late: success 101, 30 min 0 s",
+        ]
+    );
+    // The question has the same ones, in whatever order, and says the same of each.
+    for days in [&fourth, &fifth, &both] {
+        let asked = [&["sessions", "--format=jsonl"], &days[..]].concat();
+        let (_, out, log) = ask(&directory, &asked);
+        let mut questioned: Vec<String> = out
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|one| {
+                let (pod, outcome) =
+                    (one["name"].as_str().unwrap(), one["outcome"].as_str().unwrap());
+                format!("{pod}: {outcome} {}, ended {}", one["code"], !one["end"].is_null())
+            })
+            .collect();
+        let mut reported: Vec<String> = told(days)
+            .iter()
+            .map(|line| {
+                let (what, _) = line.split_once(", ").unwrap();
+                format!("{what}, ended {}", !line.contains(never))
+            })
+            .collect();
+        questioned.sort();
+        reported.sort();
+        assert_eq!(reported, questioned, "{days:?} {log}");
+    }
+    // A request is of the time in which it began, and counts there as what its end says.
+    for (days, expected) in [(&fourth, [5, 1, 2]), (&fifth, [1, 0, 0]), (&both, [6, 1, 2])] {
+        for verifies in ["--verify=all", "--verify=period"] {
+            let framework = ["compliance", "--framework=pci-dss", verifies];
+            let rows = section_of(&directory, &[&framework[..], &days[..]].concat(), "10.2.1.2");
+            let row = rows.iter().find(|row| row["class"] == "session").unwrap();
+            let counts = ["requests", "of these refused", "failed"];
+            let counts = counts.map(|key| row[key]["number"].as_u64().unwrap_or(0));
+            assert_eq!(counts, expected, "{days:?} {verifies}");
+        }
+    }
 }
