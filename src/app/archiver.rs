@@ -25,7 +25,8 @@ use crate::{
 /// Name of its part in `/readyz`.
 pub(super) const COMPONENT: &str = "ledger";
 
-/// Pause after a failure, and how often it is looked whether what was written is still there: 5 seconds.
+/// Pause after a failure, and how often it is looked whether what was written is still there and months that are over can be
+/// sealed: 5 seconds.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often months are looked at that may be too old or too much: each hour.
@@ -62,8 +63,16 @@ pub(super) fn start(
     metrics: Arc<Metrics>,
 ) -> std::io::Result<ArchiverHandle> {
     let (sender, rows) = channel();
-    let (failing_since, leaving, told) = (None, Vec::new(), None);
-    let archiver = Archiver { archive, control, status, metrics, failing_since, leaving, told };
+    let archiver = Archiver {
+        archive,
+        control,
+        status,
+        metrics,
+        failing_since: None,
+        leaving: Vec::new(),
+        unsealed: String::new(),
+        told: None,
+    };
     let thread = std::thread::Builder::new()
         .name("archiver".to_owned())
         .spawn(move || archiver.run(&rows))?;
@@ -78,6 +87,8 @@ struct Archiver {
     failing_since: Option<Instant>,
     /// Months that will be deleted.
     leaving: Vec<Retired>,
+    /// Why a month that is over cannot be sealed yet; empty if none is left.
+    unsealed: String,
     /// What people were told: that it stands still.
     told: Option<Alert>,
 }
@@ -87,7 +98,7 @@ impl Archiver {
         self.look();
         self.metrics.ledger_archived(self.archive.last().id, self.archive.bytes());
         let mut waiting: Vec<Arc<Row>> = Vec::new();
-        let mut retire_at = Instant::now();
+        let (mut seal_at, mut retire_at) = (Instant::now(), Instant::now());
         let mut is_over = false;
         while !is_over {
             let first = match rows.recv_timeout(LOOK_PAUSE) {
@@ -105,6 +116,10 @@ impl Archiver {
                 self.look();
             } else {
                 self.write(&mut waiting);
+            }
+            if seal_at <= Instant::now() || is_over {
+                seal_at = Instant::now() + LOOK_PAUSE;
+                self.seal();
             }
             if retire_at <= Instant::now() && !is_over {
                 retire_at = Instant::now() + RETIRE_INTERVAL;
@@ -143,7 +158,7 @@ impl Archiver {
         if self.failing_since.take().is_some() {
             tracing::info!("the ledger is written again");
         }
-        self.status.set_component(COMPONENT, Health::Ok, "");
+        self.status.set_component(COMPONENT, Health::Ok, &self.unsealed);
         if let Some(told) = self.told.take() {
             let over = self_alert::ledger_stalled(now(), AlertState::Resolved, "");
             let over = self_alert::end_of(&told, over);
@@ -164,6 +179,18 @@ impl Archiver {
             self.told = Some(alert.clone());
             self.tell(coordinator::Input::Alert(Box::new(alert)));
         }
+    }
+
+    /// A month that is over is sealed as soon as nobody reads it. Its rows are there meanwhile, so that nothing is wrong, but
+    /// who copies its file alone has not all of them.
+    fn seal(&mut self) {
+        let why = self.archive.seal().err().map(|error| error.to_string()).unwrap_or_default();
+        if !why.is_empty() && self.unsealed.is_empty() {
+            tracing::warn!("a month of the ledger is not sealed yet: {why}");
+        } else if why.is_empty() && !self.unsealed.is_empty() {
+            tracing::info!("all months of the ledger that are over are sealed");
+        }
+        self.unsealed = why;
     }
 
     /// Tells of months that will be deleted. Each goes when the entry that says so has come back to be written, and so is
@@ -225,7 +252,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::archive::Limits;
+    use crate::{
+        archive::{Limits, Reader},
+        engine::time::WallTime,
+    };
 
     /// The alerts that the archiver tells the engine.
     fn alerts(inputs: &Receiver<Input>) -> Vec<Alert> {
@@ -255,6 +285,7 @@ mod tests {
             metrics: Arc::new(Metrics::new()),
             failing_since: None,
             leaving: Vec::new(),
+            unsealed: String::new(),
             told: None,
         };
         (archiver, inputs)
@@ -323,6 +354,33 @@ mod tests {
         assert_eq!(health(&archiver), Health::Ok);
         archiver.write(&mut waiting);
         assert_eq!((through(), waiting.len()), (Some(2), 0));
+    }
+
+    /// It is sealed when nobody reads it any more, and nothing stands still meanwhile.
+    #[test]
+    fn a_month_that_cannot_be_sealed_yet_is_said_for_as_long_as_that_lasts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut archiver, _inputs) = archiver(directory.path());
+        let start = |id| row(id, Entry::new(EntryKind::Start, "1", "started"));
+        let long_ago = Row { recorded: WallTime::from_micros(0), ..(*start(1)).clone() };
+        archiver.write(&mut vec![Arc::new(long_ago)]);
+        let reader = Reader::open(directory.path(), None).unwrap();
+        let said = |archiver: &mut Archiver| {
+            archiver.seal();
+            archiver.look();
+            let mut components = archiver.status.components();
+            components.remove(COMPONENT).map(|ledger| (ledger.health, ledger.detail)).unwrap()
+        };
+        assert_eq!(said(&mut archiver), (Health::Ok, String::new()));
+        let mut waiting = vec![start(2)];
+        archiver.write(&mut waiting);
+        let (health, detail) = said(&mut archiver);
+        assert!(
+            health == Health::Ok && detail.contains("1970-01.db: this month is over"),
+            "{detail}"
+        );
+        drop(reader);
+        assert_eq!((said(&mut archiver), waiting.len()), ((Health::Ok, String::new()), 0));
     }
 
     /// `TriplineLedgerStalled` is told once writing has failed for a minute, and its end when it works again.

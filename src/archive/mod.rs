@@ -7,6 +7,7 @@
 mod count;
 mod days;
 mod deletions;
+mod ended;
 mod filed;
 mod hold;
 mod month;
@@ -36,7 +37,7 @@ pub use reader::{MonthStatus, Reader, place_of_months};
 pub use rules_then::{FileThen, RulesThen, Turn, rules_at, rules_before, turns};
 pub use writer::{Archive, Limits, Retired};
 
-use self::month::Month;
+use self::{ended::journal_of, month::Month};
 use crate::engine::{
     ledger::{Chain, Hash, Row},
     time::WallTime,
@@ -112,6 +113,9 @@ fn month_of(time: WallTime) -> String {
     format!("{:04}-{:02}", date.year(), date.month())
 }
 
+/// Months by name, with their files, oldest first.
+type Months = Vec<(String, PathBuf)>;
+
 /// The files of a directory by month, oldest first. What has another name is not ours.
 ///
 /// # Errors
@@ -142,19 +146,24 @@ fn bytes_of(month: &Path) -> u64 {
     bytes(month) + bytes(&journal_of(month))
 }
 
-/// The journal of a month that is written: rows that are not in its file yet.
-fn journal_of(month: &Path) -> PathBuf {
-    let mut journal = month.as_os_str().to_owned();
-    journal.push("-wal");
-    PathBuf::from(journal)
+/// The months that are begun, and behind them those that are not, the newest first: what a crash or a full disk leaves of a
+/// new month has no rows, and the ledger goes on behind the one before it.
+fn begun_months(directory: &Path) -> Result<(Months, Vec<PathBuf>), ArchiveError> {
+    let (mut begun, mut unbegun) = (months(directory)?, Vec::new());
+    while let Some((_, path)) = begun.last()
+        && schema::is_unbegun(path)?
+    {
+        unbegun.extend(begun.pop().map(|(_, path)| path));
+    }
+    Ok((begun, unbegun))
 }
 
-/// The last row of the newest month; of no row, if there is none.
+/// The last row of the newest month that is begun; of no row, if there is none.
 ///
 /// # Errors
 /// The month cannot be read.
 pub fn last_row(directory: &Path) -> Result<Chain, ArchiveError> {
-    match months(directory)?.pop() {
+    match begun_months(directory)?.0.pop() {
         Some((_, path)) => Ok(schema::open_for_reading(&path)?.1.last),
         None => Ok(Chain::default()),
     }
@@ -171,7 +180,7 @@ pub fn not_there(directory: &Path, rows: Vec<Arc<Row>>) -> Result<Vec<Arc<Row>>,
     let last = rows.iter().map(|row| row.id).max();
     let mut waiting: BTreeMap<u64, Arc<Row>> = rows.into_iter().map(|row| (row.id, row)).collect();
     // The newest first: what may be there twice was written last.
-    for (name, path) in months(directory)?.into_iter().rev() {
+    for (name, path) in begun_months(directory)?.0.into_iter().rev() {
         let month = Month::open(name, path, None)?;
         if month.meta.last.id >= first {
             month.each(first - 1, |row| {

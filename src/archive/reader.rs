@@ -165,7 +165,9 @@ impl Reader {
         if spool.first().is_none_or(|row| row.id > last + 1) {
             // What is not in the spool any more has been written meanwhile.
             open.last_mut().map_or(Ok(()), Month::refresh)?;
-            if let Some((name, path, problem)) = empty {
+            // One that was never begun has nothing that is missing, if the newest row of all is here without it.
+            let is_all = spool.is_empty() && head == open.last().map(|month| month.meta.last);
+            if let Some((name, path, problem)) = empty.filter(|_| head.is_none() || !is_all) {
                 match open_made(&name, &path, deadline) {
                     Some(month) => open.push(month),
                     None => problems.push(problem),

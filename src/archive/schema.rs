@@ -210,6 +210,37 @@ pub(super) fn is_empty(path: &Path) -> bool {
     tables.is_ok_and(|tables| tables == 0)
 }
 
+/// Whether a month never had a row, and does not say behind which one it begins: it was just being made when its process
+/// died or its disk was full, and an earlier version may have gone on with what was left as if it were the first month. One
+/// that somebody emptied looks the same; by the rows that come it is told apart.
+///
+/// # Errors
+/// It cannot be read, or it is no month of a ledger.
+pub(super) fn is_unbegun(path: &Path) -> Result<bool, ArchiveError> {
+    let is_empty = std::fs::metadata(path).is_ok_and(|file| file.len() == 0);
+    // Looked at like that, nothing of it is changed, and most have rows.
+    let has_rows = || open_for_reading(path).is_ok_and(|(_, meta)| meta.last != Chain::default());
+    if is_empty || has_rows() {
+        return Ok(is_empty);
+    }
+    // A step that was not finished is rolled back by whoever may write.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .and_then(|connection| connection.busy_timeout(BUSY_WAIT).map(|()| connection))
+        .map_err(|error| explain(path, &error))?;
+    check_owner(path, &connection)?;
+    if read_meta(path, &connection)?.is_some_and(|meta| meta.last != Chain::default()) {
+        return Ok(false);
+    }
+    let has_table = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'row')";
+    let is = |sql: &str| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, bool>(0))
+            .map_err(|error| explain(path, &error))
+    };
+    Ok(!is(has_table)? || !is("SELECT EXISTS (SELECT 1 FROM row)")?)
+}
+
 /// Opens a file for reading.
 pub(super) fn open_for_reading(path: &Path) -> Result<(Connection, Meta), ArchiveError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

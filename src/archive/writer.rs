@@ -1,7 +1,6 @@
 //! Writes rows into the newest month; what was written before is passed over, so that rows may come again.
 
 use std::{
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -11,15 +10,16 @@ use std::{
 use rusqlite::{Connection, Transaction};
 
 use super::{
-    ArchiveError, Meta, bytes_of,
+    ArchiveError, Meta, begun_months, bytes_of,
     count::Counts,
+    ended::{allow_writing, is_sealed, remove, remove_journals, seal},
     failed,
     hold::{Known, Lock},
     journal_of, month_of, months, not_there,
     pack::{Numbers, USAGE_KIND, entry_kind, write},
     schema::{
-        explain, is_by_day, open_for_reading, open_for_writing, read_longest, read_meta,
-        write_chain, write_longest,
+        explain, is_by_day, is_unbegun, open_for_reading, open_for_writing, read_longest,
+        read_meta, write_chain, write_longest,
     },
 };
 use crate::{
@@ -51,6 +51,10 @@ pub struct Archive {
     limits: Limits,
     is_open: bool,
     open: Option<OpenMonth>,
+    /// Newer files without a row, which are made anew; the newest first.
+    unbegun: Vec<PathBuf>,
+    /// Months that are over, and not sealed yet.
+    unsealed: Vec<PathBuf>,
     /// Behind what was written last, whatever is found there later.
     last: Chain,
     /// The last of the rows that were handed over and are there.
@@ -95,6 +99,8 @@ impl Archive {
             limits,
             is_open: false,
             open: None,
+            unbegun: Vec::new(),
+            unsealed: Vec::new(),
             last: Chain::default(),
             written: 0,
             expected: None,
@@ -103,28 +109,35 @@ impl Archive {
         }
     }
 
-    /// Opens the newest month, if that was not done, or makes the directory. No other process writes there from then on.
+    /// Opens the newest month that is begun, if that was not done, or makes the directory. No other process writes there from
+    /// then on.
     ///
     /// # Errors
-    /// [`ArchiveError::Locked`] if another process does. The directory or the newest month cannot be used, or what was
-    /// written is not there. It may be tried again.
+    /// [`ArchiveError::Locked`] if another process does. The directory or that month cannot be used, or what was written is
+    /// not there. It may be tried again.
     pub fn open(&mut self) -> Result<(), ArchiveError> {
         if self.is_open {
             return Ok(());
         }
         let newest = months(&self.directory)?.pop();
-        if newest.is_none() {
-            self.must_have_all(&self.directory, Chain::default())?;
+        let newest = newest.map_or_else(|| self.directory.clone(), |(_, path)| path);
+        if newest == self.directory {
+            self.must_have_all(&newest, Chain::default())?;
         }
         self.take_lock()?;
-        if let Some((name, path)) = newest {
+        let (mut begun, unbegun) = begun_months(&self.directory)?;
+        if let Some((name, path)) = begun.pop() {
             // One that was sealed by the calendar is for reading only; nothing is written into it then.
             allow_writing(&path)?;
             let (open, meta) = open_month(name, path, Chain::default(), None)?;
-            self.must_have_all(&open.path, meta.last)?;
+            self.must_have_all(&newest, meta.last)?;
             (self.last, self.ledger) = (meta.last, meta.ledger);
             self.open = Some(open);
+        } else {
+            self.must_have_all(&newest, Chain::default())?;
         }
+        let over = begun.into_iter().map(|(_, path)| path);
+        (self.unsealed, self.unbegun) = (over.filter(|path| !is_sealed(path)).collect(), unbegun);
         self.is_open = true;
         Ok(())
     }
@@ -147,6 +160,8 @@ impl Archive {
     /// Whatever is there now is opened before more is written, and what it has counts.
     fn close(&mut self) {
         (self.open, self.is_open) = (None, false);
+        self.unbegun.clear();
+        self.unsealed.clear();
     }
 
     fn take_lock(&mut self) -> Result<(), ArchiveError> {
@@ -198,7 +213,10 @@ impl Archive {
         self.must_lead_on(rows)?;
         while let Some(first) = rows.first() {
             if first.id != self.last.id + 1 {
-                let path = self.open.as_ref().map_or(&self.directory, |open| &open.path).clone();
+                let open = self.open.as_ref().map(|open| &open.path);
+                let path = self.unbegun.first().or(open).unwrap_or(&self.directory).clone();
+                // Whatever is put back is looked at.
+                self.close();
                 return Err(ArchiveError::Hole { path, last: self.last.id, next: first.id });
             }
             self.check_room()?;
@@ -280,8 +298,10 @@ impl Archive {
     }
 
     fn write(&mut self, name: &str, rows: &[&Row]) -> Result<(), ArchiveError> {
-        if self.open.as_ref().is_none_or(|open| open.name != name) {
-            self.begin(name)?;
+        if let Err(error) = self.prepare(name) {
+            // What there is by now is seen when it is tried again.
+            self.close();
+            return Err(error);
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         let OpenMonth { path, connection, numbers, longest, .. } = open;
@@ -323,27 +343,69 @@ impl Archive {
         }
     }
 
-    /// Ends the month before, and begins one.
-    fn begin(&mut self, name: &str) -> Result<(), ArchiveError> {
-        if let Some(open) = self.open.take() {
-            seal(open)?;
+    /// Makes a month the one that is written.
+    fn prepare(&mut self, name: &str) -> Result<(), ArchiveError> {
+        while let Some(path) = self.unbegun.pop() {
+            if !is_unbegun(&path)? {
+                let what = "somebody has put another file there; it is looked at again";
+                return Err(failed(&path, what));
+            }
+            tracing::warn!("{}: it was never begun, and is made anew", path.display());
+            remove(&path)?;
         }
+        if self.open.as_ref().is_none_or(|open| open.name != name) {
+            self.begin(name)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a month, and ends the one before.
+    fn begin(&mut self, name: &str) -> Result<(), ArchiveError> {
         let path = self.directory.join(format!("{name}.db"));
         // SQLite gives its journal the mode of the file itself.
         files::open(&path).map_err(|error| failed(&path, error))?;
-        let (open, meta) = open_month(name.to_owned(), path, self.last, self.ledger)?;
+        let made = open_month(name.to_owned(), path.clone(), self.last, self.ledger);
+        if made.is_err() && is_unbegun(&path).unwrap_or(false) {
+            // Nothing is left that somebody would wonder about. It is made when it is tried again.
+            drop(remove(&path));
+        }
+        let (open, meta) = made?;
         self.ledger = meta.ledger;
-        self.open = Some(open);
+        // Who writes it would be in the way, too.
+        let over = self.open.replace(open).map(|over| over.path);
+        if let Some(over) = over {
+            self.unsealed.push(over);
+            // If that cannot be, it is tried again, and rows are written meanwhile.
+            drop(self.seal());
+        }
         Ok(())
+    }
+
+    /// Seals the months that are over and are not sealed yet, also those that an earlier process has left: each is one file
+    /// without a journal then, for reading only. Cheap if there is none.
+    ///
+    /// # Errors
+    /// One is still read by somebody, or cannot be written. It is tried again the next time.
+    pub fn seal(&mut self) -> Result<(), ArchiveError> {
+        let mut outcome = Ok(());
+        self.unsealed.retain(|path| {
+            let sealed = seal(path);
+            let is_left = sealed.is_err();
+            if is_left {
+                outcome = sealed;
+            }
+            is_left
+        });
+        outcome
     }
 
     /// Months that are too old or too much, oldest first; never the one that is written. How old they are is told by the
     /// newest event, if our clock is ahead of it: one start with a clock that is wrong by years deletes nothing.
     ///
     /// # Errors
-    /// The directory cannot be read.
+    /// The directory or its newest month cannot be read.
     pub fn due(&self, now: WallTime) -> Result<Vec<Retired>, ArchiveError> {
-        let mut found = months(&self.directory)?;
+        let (mut found, _) = begun_months(&self.directory)?;
         let newest = found.iter().rev().find_map(|(_, path)| newest_event(path));
         let oldest = newest
             .map(|newest| oldest_kept(&month_of(now.min(newest.as_wall())), self.limits.months));
@@ -366,13 +428,15 @@ impl Archive {
         Ok(due)
     }
 
-    /// Deletes a month. Before that, an entry must say so that is stored: else nobody could tell it from one that is lost.
+    /// Deletes a month with its journals, and what is left of those of older ones. Before that, an entry must say so that is
+    /// stored: else nobody could tell it from one that is lost.
     ///
     /// # Errors
     /// It cannot be deleted.
     pub fn delete(&self, month: &Retired) -> Result<(), ArchiveError> {
         let path = self.directory.join(format!("{}.db", month.month));
-        std::fs::remove_file(&path).map_err(|error| failed(&path, error))
+        remove(&path)?;
+        remove_journals(&self.directory, &month.month)
     }
 
     /// Bytes of all its months.
@@ -457,227 +521,5 @@ fn oldest_kept(current: &str, months: u32) -> String {
     format!("{:04}-{:02}", oldest / 12, oldest % 12 + 1)
 }
 
-/// The month is over: one file without a journal, for reading only.
-fn seal(open: OpenMonth) -> Result<(), ArchiveError> {
-    let OpenMonth { path, connection, .. } = open;
-    connection
-        .query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
-        .map_err(|error| explain(&path, &error))?;
-    drop(connection);
-    set_mode(&path, 0o400)
-}
-
-fn allow_writing(path: &Path) -> Result<(), ArchiveError> {
-    set_mode(path, 0o600)
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), ArchiveError> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(|error| failed(path, error))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        archive::Reader,
-        engine::ledger::{Content, Entry},
-    };
-
-    const LIMITS: Limits = Limits { free_min: 0, size_max: u64::MAX, months: 13 };
-
-    fn rows(ids: std::ops::RangeInclusive<u64>) -> Vec<Arc<Row>> {
-        let recorded = EventTime::parse("2026-11-03T10:00:00Z").unwrap().as_wall();
-        let row = |id: u64| {
-            let entry = Entry::new(EntryKind::Start, &id.to_string(), "started");
-            Arc::new(Row { id, recorded, content: Content::Entry(Box::new(entry)) })
-        };
-        ids.map(row).collect()
-    }
-
-    /// How many rows are found there.
-    fn found(directory: &Path) -> usize {
-        let (mut count, reader) = (0, Reader::open(directory, None).unwrap());
-        reader
-            .each(None, |_| {
-                count += 1;
-                true
-            })
-            .unwrap();
-        assert_eq!((reader.problems().len(), reader.holes()), (0, Vec::new()));
-        count
-    }
-
-    fn copy(from: &Path, to: &Path) {
-        files::make_directory(to).unwrap();
-        for file in std::fs::read_dir(from).unwrap() {
-            let path = file.unwrap().path();
-            std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
-        }
-    }
-
-    /// A ledger with 50 rows, a copy of it beside it, and 20 more rows.
-    fn begun(place: &Path) -> (Archive, PathBuf, PathBuf) {
-        let (directory, backup) = (place.join("ledger"), place.join("backup"));
-        let mut archive = Archive::new(&directory, LIMITS);
-        archive.append(&rows(1..=50)).unwrap();
-        copy(&directory, &backup);
-        archive.append(&rows(51..=70)).unwrap();
-        (archive, directory, backup)
-    }
-
-    #[test]
-    fn what_is_taken_away_while_it_is_written_is_noticed_and_goes_on_when_it_is_back() {
-        let place = tempfile::tempdir().unwrap();
-        let (mut archive, directory, _) = begun(place.path());
-        let away = place.path().join("away");
-        archive.check().unwrap();
-        // All of the directory, only the month, only its journal.
-        for name in ["", "2026-11.db", "2026-11.db-wal"] {
-            let path = directory.join(name);
-            let last = archive.last().id;
-            std::fs::rename(&path, &away).unwrap();
-            let error = archive.check().unwrap_err().to_string();
-            assert!(error.contains("was deleted or replaced while Tripline runs"), "{error}");
-            if name != "2026-11.db-wal" {
-                for _ in 0..2 {
-                    let error = archive.append(&rows(last + 1..=last + 5)).unwrap_err().to_string();
-                    assert!(error.contains("until the file that was there is put back"), "{error}");
-                }
-                assert_eq!(directory.exists(), !name.is_empty(), "nothing is put into its place");
-            }
-            assert_eq!(archive.last().id, last);
-            drop(std::fs::remove_file(&path));
-            std::fs::rename(&away, &path).unwrap();
-            assert_eq!(archive.append(&rows(last + 1..=last + 5)).unwrap(), last + 5);
-            assert_eq!(found(&directory) as u64, last + 5);
-        }
-    }
-
-    /// Between the look before and the commit, too.
-    #[test]
-    fn what_went_into_a_file_that_was_taken_away_comes_again() {
-        let place = tempfile::tempdir().unwrap();
-        let (mut archive, directory, _) = begun(place.path());
-        let away = place.path().join("away");
-        std::fs::rename(&directory, &away).unwrap();
-        let more = rows(71..=80);
-        let unseen: Vec<&Row> = more.iter().map(|row| &**row).collect();
-        archive.write("2026-11", &unseen).unwrap_err();
-        assert_eq!(archive.last().id, 70);
-        std::fs::rename(&away, &directory).unwrap();
-        assert_eq!(archive.append(&more).unwrap(), 80);
-        assert_eq!(found(&directory), 80);
-    }
-
-    #[test]
-    fn an_older_copy_in_its_place_is_not_written_on() {
-        let place = tempfile::tempdir().unwrap();
-        let (mut archive, directory, backup) = begun(place.path());
-        let kept = place.path().join("kept");
-        std::fs::rename(&directory, &kept).unwrap();
-        copy(&backup, &directory);
-        archive.append(&rows(71..=80)).unwrap_err();
-        let error = archive.append(&rows(71..=80)).unwrap_err();
-        assert!(matches!(error, ArchiveError::Lost { last: 50, written: 70, .. }), "{error}");
-        assert_eq!((archive.last().id, found(&directory)), (70, 50));
-        std::fs::remove_dir_all(&directory).unwrap();
-        std::fs::rename(&kept, &directory).unwrap();
-        assert_eq!(archive.append(&rows(71..=80)).unwrap(), 80);
-        assert_eq!(found(&directory), 80);
-    }
-
-    #[test]
-    fn an_older_copy_written_over_it_is_not_written_on() {
-        let place = tempfile::tempdir().unwrap();
-        let (mut archive, directory, backup) = begun(place.path());
-        // Into the files that are open.
-        copy(&backup, &directory);
-        archive.check().unwrap();
-        let error = archive.append(&rows(71..=80)).unwrap_err().to_string();
-        assert!(error.contains("it was overwritten"), "{error}");
-        let error = archive.append(&rows(71..=80)).unwrap_err();
-        assert!(matches!(error, ArchiveError::Lost { last: 50, written: 70, .. }), "{error}");
-        assert_eq!(found(&directory), 50);
-    }
-
-    #[test]
-    fn a_second_process_is_kept_out_until_the_first_is_gone() {
-        let place = tempfile::tempdir().unwrap();
-        let (first, directory, backup) = begun(place.path());
-        let mut second = Archive::new(&directory, LIMITS);
-        let error = second.append(&rows(71..=80)).unwrap_err();
-        assert!(matches!(error, ArchiveError::Locked { .. }), "{error}");
-        drop(first);
-        assert_eq!(second.append(&rows(71..=80)).unwrap(), 80);
-        // Whoever reads needs no lock, and one that is in the way of it is said.
-        assert_eq!(found(&directory), 80);
-        std::fs::remove_file(backup.join(super::super::hold::LOCK_NAME)).unwrap();
-        std::fs::create_dir(backup.join(super::super::hold::LOCK_NAME)).unwrap();
-        let error = Archive::new(&backup, LIMITS).open().unwrap_err().to_string();
-        assert!(error.contains("ledger.lock: cannot lock it"), "{error}");
-    }
-
-    /// What a recorder made that goes on behind other rows.
-    fn others(ids: std::ops::RangeInclusive<u64>) -> (Vec<Arc<Row>>, Chain) {
-        let all = rows(1..=*ids.end());
-        let other = |row: &Arc<Row>| {
-            let entry = Entry::new(EntryKind::Stop, "another one", "stopped");
-            Arc::new(Row { content: Content::Entry(Box::new(entry)), ..(**row).clone() })
-        };
-        let all: Vec<_> = all.iter().map(other).collect();
-        let mut chain = Chain::default();
-        for row in &all {
-            chain.push(&row.line());
-        }
-        (all.into_iter().filter(|row| ids.contains(&row.id)).collect(), chain)
-    }
-
-    /// The state is new or older, and the ledger could not be opened when it began.
-    #[test]
-    fn rows_of_another_chain_are_neither_passed_over_nor_written_behind_it() {
-        // All are there by their numbers, some, the next ones, none at all.
-        for (from, to) in [(1, 20), (60, 90), (71, 90), (71, 70)] {
-            let place = tempfile::tempdir().unwrap();
-            let (archive, directory, _) = begun(place.path());
-            drop(archive);
-            let mut archive = Archive::new(&directory, LIMITS);
-            let (other, chain) = others(from..=to);
-            archive.expect(chain);
-            for _ in 0..2 {
-                let error = archive.append(&other).unwrap_err().to_string();
-                assert!(error.contains("it is of another chain"), "{from} {error}");
-                assert_eq!((archive.written(), found(&directory)), (0, 70));
-            }
-            // Their own ledger is put back.
-            std::fs::remove_dir_all(&directory).unwrap();
-            Archive::new(&directory, LIMITS).append(&others(1..=from - 1).0).unwrap();
-            assert_eq!(archive.append(&other).unwrap(), if to < from { 0 } else { to });
-            assert_eq!(found(&directory) as u64, to.max(from - 1));
-        }
-    }
-
-    /// Where the lock is deleted, others could come in: it is taken anew.
-    #[test]
-    fn a_lock_that_is_deleted_is_taken_again() {
-        let place = tempfile::tempdir().unwrap();
-        let (mut archive, directory, _) = begun(place.path());
-        std::fs::remove_file(directory.join(super::super::hold::LOCK_NAME)).unwrap();
-        archive.check().unwrap_err();
-        archive.check().unwrap();
-        let error = Archive::new(&directory, LIMITS).open().unwrap_err();
-        assert!(matches!(error, ArchiveError::Locked { .. }), "{error}");
-    }
-
-    #[test]
-    fn the_first_month_that_is_kept() {
-        for (current, months, oldest) in [
-            ("2026-11", 1, "2026-11"),
-            ("2026-11", 13, "2025-11"),
-            ("2026-01", 2, "2025-12"),
-            ("2026-12", 12, "2026-01"),
-        ] {
-            assert_eq!(oldest_kept(current, months), oldest, "{current} {months}");
-        }
-    }
-}
+mod tests;
