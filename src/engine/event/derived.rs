@@ -309,7 +309,7 @@ pub const DERIVATIONS: &[Derivation] = &[
          that was asked for (406; 400 with an impossible `includeObject`), is a `success`. An `error` need not mean that nothing was done: 504 says that the API server \
          waited no longer for a change, which may have been made (rule `change_unfinished`).",
     )
-    .needs(&[unanswered::MESSAGE]),
+    .needs(&[sources::MESSAGE]),
     derived(
         POD_SPEC,
         Tree,

@@ -39,7 +39,7 @@ pub(in crate::engine) use parts::Parts;
 pub use redact::{redact, redact_json, redact_record};
 pub(in crate::engine) use reference::{Owed, Reference};
 pub(in crate::engine) use request::shown_parameter;
-pub(in crate::engine) use sources::Sources;
+pub(in crate::engine) use sources::{Sources, message_of};
 pub use unread::{UnreadCounts, UnreadFields};
 
 pub use super::kubernetes::Stage;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{FieldId, FieldTable, Identities, callers::Callers, unanswered};
+use super::{FieldId, FieldTable, Identities, callers::Callers};
 
 /// Prefix of the fields of parameters.
 pub(super) const REQUEST_QUERY: &str = "request.query";
@@ -33,6 +33,14 @@ pub(super) const SUBJECTS: &[&str] = &[
 pub(super) const SECRET_ACCOUNT: &[&str] =
     &["object.type", "object.metadata.annotations.kubernetes.io/service-account.name"];
 
+/// What a failure says in words.
+pub(super) const MESSAGE: &str = "responseStatus.message";
+
+/// The field of [`MESSAGE`], if it is in a table.
+pub(in crate::engine) fn message_of(fields: &FieldTable) -> Option<FieldId> {
+    fields.get(MESSAGE)
+}
+
 /// Where derived fields of one rule set find what they need. Immutable, but for what is remembered to save time.
 #[derive(Debug)]
 pub(in crate::engine) struct Sources {
@@ -45,8 +53,8 @@ pub(in crate::engine) struct Sources {
     pub(super) host_paths: Vec<FieldId>,
     /// In the order of [`SUBJECTS`].
     pub(super) subjects: [Option<FieldId>; 4],
-    /// What a refusal says in words.
-    pub(in crate::engine) message: Option<FieldId>,
+    /// See [`MESSAGE`].
+    pub(super) message: Option<FieldId>,
     /// In the order of [`SECRET_ACCOUNT`].
     pub(super) secret_account: [Option<FieldId>; 2],
 }
@@ -69,7 +77,7 @@ impl Sources {
                 .collect(),
             host_paths: HOST_PATHS.iter().filter_map(|path| fields.get(path)).collect(),
             subjects: in_order(fields, SUBJECTS),
-            message: unanswered::message_of(fields),
+            message: message_of(fields),
             secret_account: in_order(fields, SECRET_ACCOUNT),
         }
     }

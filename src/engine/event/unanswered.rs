@@ -4,11 +4,8 @@
 //! staging/src/k8s.io/apiserver/pkg/endpoints/handlers/response.go). As a failure cannot be shown in that form either, the log
 //! has its code alone (tried with kube-apiserver 1.34).
 
-use super::{Event, FieldId, FieldTable, request::asks_for_no_table, well_known};
+use super::{Event, FieldId, request::asks_for_no_table, well_known};
 use crate::engine::{kubernetes::verbs::CHANGING, value::Value};
-
-/// What a failure says in words.
-pub(super) const MESSAGE: &str = "responseStatus.message";
 
 /// 406: somebody asks for a list of one, or for one of a list. Who asks for what the server does not speak at all gets the
 /// same code, and nothing is done: no client of Kubernetes does, so it is not told apart.
@@ -17,12 +14,7 @@ const NOT_ACCEPTABLE: (i64, &str) = (406, "you requested PartialObjectMetadata")
 /// 400: somebody asks for a table, and says in the request's address in what way, which there is not.
 const BAD_REQUEST: (i64, &str) = (400, "Unable to convert to Table as requested");
 
-/// The field of [`MESSAGE`], if it is in a table.
-pub(in crate::engine) fn message_of(fields: &FieldTable) -> Option<FieldId> {
-    fields.get(MESSAGE)
-}
-
-/// Whether it is a change that was made, of which only the answer was refused. `message` is what [`message_of`] gives.
+/// Whether it is a change that was made, of which only the answer was refused. `message`: the field in which failures say why.
 pub(in crate::engine) fn is_done_unanswered(event: &Event<'_>, message: Option<FieldId>) -> bool {
     let Some(Value::Int(code)) = event.first(well_known::RESPONSE_CODE) else { return false };
     let refusals = [NOT_ACCEPTABLE, BAD_REQUEST];

@@ -11,11 +11,8 @@ use crate::engine::{
     detect::bits::Bits,
     digest::{SHORT_BYTES, ShortDigests},
     event::{
-        Event, FieldId, FieldTable, Parts,
-        derived::CONFIRMED,
-        has_certificate,
-        unanswered::{is_done_unanswered, message_of},
-        well_known,
+        Event, FieldId, FieldTable, Parts, derived::CONFIRMED, has_certificate, message_of,
+        unanswered::is_done_unanswered, well_known,
     },
     rule::RuleSet,
     value::Value,
