@@ -9,7 +9,7 @@ use crate::{
         Service, audit, available, eventually, get_json, hook::Hook, kafka::Kafka,
         tripline::Tripline,
     },
-    rules::{SECRET_READ, read, source, to_hook, users},
+    rules::{SECRET_READ, is_told, read, source, to_hook, users},
 };
 
 /// Short spans, so that alerts end while somebody looks.
@@ -102,9 +102,7 @@ fn old_news_is_summed_up() {
     let config = source(kafka, "old-news") + &to_hook(&hook) + "engine: {max_alert_age: 1h}\n";
     let mut tripline = Tripline::new(&config, &[SECRET_READ]);
     tripline.start_ready();
-    eventually("news are told", || {
-        users(&hook.alerts("/alerts"), "secret_read").contains(&"user-now".to_owned()).then_some(())
-    });
+    eventually("news are told", || is_told(&hook, "secret_read", "user-now"));
     let is_sum = |alert: &Value| alert["labels"]["alertname"] == "TriplineOldAlerts";
     eventually("the rest is summed up", || hook.alerts("/alerts").into_iter().find(is_sum));
     assert_eq!(users(&hook.alerts("/alerts"), "secret_read"), ["user-now"]);

@@ -9,7 +9,7 @@ use crate::{
         kafka::{self, Kafka},
         tripline::Tripline,
     },
-    rules::{READS_COUNTED, SECRET_READ, read, to_hook, users},
+    rules::{READS_COUNTED, SECRET_READ, is_told, read, to_hook, users},
 };
 
 /// A source of one topic with TLS and a `sasl` section, and the hook.
@@ -36,9 +36,7 @@ fn by_password(mechanism: &str, file: &str) -> String {
 /// Starts, reads one record and stops. What it says at its most talkative has no secret in it.
 fn reads(tripline: &mut Tripline, hook: &Hook, user: &str) {
     tripline.start_ready();
-    eventually("the alert arrives", || {
-        users(&hook.alerts("/alerts"), "secret_read").contains(&user.to_owned()).then_some(())
-    });
+    eventually("the alert arrives", || is_told(hook, "secret_read", user));
     let log = tripline.log();
     for secret in [kafka::PASSWORD, hook::CLIENT_SECRET, &hook::access_token()] {
         assert!(!log.contains(secret), "{secret} in the log:\n{log}");
@@ -84,9 +82,7 @@ fn a_wrong_password_is_said_and_may_be_mended() {
     tripline.write("password", "not-that-either");
     tripline.write("password", kafka::PASSWORD);
     tripline.wait_ready();
-    eventually("the alert arrives without a restart", || {
-        users(&hook.alerts("/alerts"), "secret_read").contains(&"user-a".to_owned()).then_some(())
-    });
+    eventually("the alert arrives without a restart", || is_told(&hook, "secret_read", "user-a"));
     assert!(!tripline.log().contains(kafka::PASSWORD), "the password is in the log");
     tripline.stop();
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     harness::{Service, available, eventually, hook::Hook, kafka::Kafka, tripline::Tripline},
-    rules::{READS_COUNTED, SECRET_READ, read, source, to_hook, users},
+    rules::{READS_COUNTED, SECRET_READ, is_told, read, source, to_hook, users},
 };
 
 /// Of the alert that says an edit was refused.
@@ -52,9 +52,7 @@ fn an_edit_is_taken_whole_or_not_at_all_and_windows_go_on() {
     let (status, text) = tripline.readiness().unwrap();
     assert!(status == 200 && text.contains("the rules before it go on"), "{status} {text}");
     producer.send("edited", read("user-b", "s"));
-    eventually("the rules before it go on", || {
-        users(&hook.alerts("/alerts"), "another_rule").contains(&"user-b".to_owned()).then_some(())
-    });
+    eventually("the rules before it go on", || is_told(&hook, "another_rule", "user-b"));
 
     // It is mended while nobody looks.
     tripline.kill();

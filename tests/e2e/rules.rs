@@ -92,3 +92,8 @@ pub(crate) fn users(alerts: &[Value], rule: &str) -> Vec<String> {
         .filter(|alert| alert["labels"]["alertname"] == rule && alert["state"] == "firing");
     of_rule.filter_map(|alert| Some(alert["key"]["user.username"].as_str()?.to_owned())).collect()
 }
+
+/// Whether an alert of a rule was told about a user.
+pub(crate) fn is_told(hook: &Hook, rule: &str, user: &str) -> Option<()> {
+    users(&hook.alerts("/alerts"), rule).iter().any(|told| told == user).then_some(())
+}

@@ -13,7 +13,7 @@ use crate::{
     harness::{
         Service, available, eventually, hook::Hook, kafka::Kafka, never, tripline::Tripline,
     },
-    rules::{READS_COUNTED, SECRET_READ, read, source, to_hook, users},
+    rules::{READS_COUNTED, SECRET_READ, is_told, read, source, to_hook, users},
 };
 
 /// A consumer as other programs make them.
@@ -136,15 +136,11 @@ fn a_topic_made_anew_is_read_from_its_beginning_however_long_it_is() {
             producer.send("anew", read(&format!("{prefix}-{number}"), "s"));
         }
     };
-    let told = |name: String| {
-        move |hook: &Hook| {
-            users(&hook.alerts("/alerts"), "secret_read").contains(&name).then_some(())
-        }
-    };
+    let told = |name: String| is_told(&hook, "secret_read", &name);
     let mut tripline = Tripline::new(&(source(kafka, "anew") + &to_hook(&hook)), &[SECRET_READ]);
     tripline.start_ready();
     send("old", 3);
-    eventually("the first topic is read", || told("old-2".to_owned())(&hook));
+    eventually("the first topic is read", || told("old-2".to_owned()));
     eventually("the checkpoint knows which topic it was", || {
         let database =
             rusqlite::Connection::open(tripline.path().join("state/tripline.db")).ok()?;
@@ -159,7 +155,7 @@ fn a_topic_made_anew_is_read_from_its_beginning_however_long_it_is() {
     send("second", 6);
     tripline.start_ready();
     for number in 0..6 {
-        eventually("all of the second topic is told", || told(format!("second-{number}"))(&hook));
+        eventually("all of the second topic is told", || told(format!("second-{number}")));
     }
     eventually("that it is another one is told", || firing(&hook, "TriplineTopicMadeAnew").pop());
     assert!(tripline.metric("tripline_source_rewinds_total", &[]).unwrap() >= 1.0);
@@ -168,7 +164,7 @@ fn a_topic_made_anew_is_read_from_its_beginning_however_long_it_is() {
     kafka.make_anew("anew", 1);
     send("third", 9);
     for number in 0..9 {
-        eventually("all of the third topic is told", || told(format!("third-{number}"))(&hook));
+        eventually("all of the third topic is told", || told(format!("third-{number}")));
     }
     tripline.stop();
 }
@@ -185,7 +181,7 @@ fn brokers_that_are_put_back_from_an_earlier_copy_are_read_again() {
         kafka.producer().send_to("put-back", Some(partition), Some(event.as_bytes()))
     };
     let told = || users(&hook.alerts("/alerts"), "secret_read");
-    let is_told = |name: &str| told().contains(&name.to_owned()).then_some(());
+    let is_told = |name: &str| is_told(&hook, "secret_read", name);
     let config = source(&kafka, "put-back") + &to_hook(&hook);
     let mut tripline = Tripline::new(&config, &[SECRET_READ]);
     tripline.start_ready();
@@ -224,9 +220,7 @@ fn a_topic_made_anew_after_its_leader_changed_is_read_from_its_beginning() {
     }
     let (mut kafka, hook) = (Kafka::started(), Hook::started());
     kafka.create_topic("younger", 1);
-    let is_told = |name: &str| {
-        users(&hook.alerts("/alerts"), "secret_read").contains(&name.to_owned()).then_some(())
-    };
+    let is_told = |name: &str| is_told(&hook, "secret_read", name);
     let config = source(&kafka, "younger") + &to_hook(&hook);
     let mut tripline = Tripline::new(&config, &[SECRET_READ]);
     tripline.start_ready();
@@ -268,9 +262,7 @@ fn what_was_deleted_before_it_was_read_is_counted_and_told() {
     eventually("the loss is counted", || lost().filter(|lost| *lost >= 3.0));
     assert_eq!(lost(), Some(3.0));
     eventually("and told", || firing(&hook, "TriplineRecordsLost").pop());
-    eventually("what is left is read", || {
-        users(&hook.alerts("/alerts"), "secret_read").contains(&"kept".to_owned()).then_some(())
-    });
+    eventually("what is left is read", || is_told(&hook, "secret_read", "kept"));
     tripline.stop();
 }
 

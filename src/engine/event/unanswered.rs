@@ -7,21 +7,22 @@
 use super::{Event, FieldId, request::asks_for_no_table, well_known};
 use crate::engine::{kubernetes::verbs::CHANGING, value::Value};
 
-/// 406: somebody asks for a list of one, or for one of a list. Who asks for what the server does not speak at all gets the
-/// same code, and nothing is done: no client of Kubernetes does, so it is not told apart.
-const NOT_ACCEPTABLE: (i64, &str) = (406, "you requested PartialObjectMetadata");
+/// With 406: somebody asks for a list of one, or for one of a list. Who asks for what the server does not speak at all gets
+/// the same code, and nothing is done: no client of Kubernetes does, so it is not told apart.
+const NO_LIST: &str = "you requested PartialObjectMetadata";
 
-/// 400: somebody asks for a table, and says in the request's address in what way, which there is not.
-const BAD_REQUEST: (i64, &str) = (400, "Unable to convert to Table as requested");
+/// With 400: somebody asks for a table, and says in the request's address in what way, which there is not.
+const NO_TABLE: &str = "Unable to convert to Table as requested";
 
 /// Whether it is a change that was made, of which only the answer was refused. `message`: the field in which failures say why.
 pub(in crate::engine) fn is_done_unanswered(event: &Event<'_>, message: Option<FieldId>) -> bool {
-    let Some(Value::Int(code)) = event.first(well_known::RESPONSE_CODE) else { return false };
-    let refusals = [NOT_ACCEPTABLE, BAD_REQUEST];
-    let Some((code, begin)) = refusals.iter().find(|(of, _)| of == code) else { return false };
+    let begin = match event.first(well_known::RESPONSE_CODE) {
+        Some(Value::Int(406)) => NO_LIST,
+        Some(Value::Int(400)) if asks_for_no_table(event) => NO_TABLE,
+        _ => return false,
+    };
     let Some(message) = message else { return false };
     let is_silent = event.count(message) == 0;
     (is_silent || event.first_str(message).is_some_and(|says| says.starts_with(begin)))
         && event.first_str(well_known::VERB).is_some_and(|verb| CHANGING.contains(&verb))
-        && (*code == NOT_ACCEPTABLE.0 || asks_for_no_table(event))
 }

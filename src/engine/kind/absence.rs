@@ -542,18 +542,18 @@ impl Decide for Silences {
         let until = self.kind.expected_until(&key);
         // Who was told to be silent, and would be by this event as well: what it did not say in time is known by
         // now, but nothing has come of the time since then.
-        let is_silent_still = |heard: &Heard| {
-            let until = watermark.filter(|_| heard.told.is_some())?;
-            Some((until, self.silence(time, until)))
-                .filter(|(_, silence)| *silence >= self.timespan)
+        let silent_still = |heard: &Heard| {
+            let now = watermark.filter(|_| heard.told.is_some())?;
+            let silence = self.silence(time, now);
+            (silence >= self.timespan).then_some((now, silence))
         };
         let fresh = || Heard::at(time, Arc::clone(&captured));
         keys.update(key, fresh, |heard| {
             heard.captured = Arc::clone(&captured);
-            if let Some((watermark, silence)) = is_silent_still(heard) {
+            if let Some((now, silence)) = silent_still(heard) {
                 heard.lasted(time, Duration::ZERO);
                 heard.told = Some(silence);
-                out.push(silent(heard, watermark, silence));
+                out.push(silent(heard, now, silence));
             } else {
                 heard.add(time, self.timespan);
                 heard.join(heard_since, time);

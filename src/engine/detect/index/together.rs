@@ -38,7 +38,7 @@ const CALLER: [FieldId; 4] = [
     well_known::USER_AGENT,
 ];
 
-/// What `outcome` is derived from.
+/// What `outcome` is derived from, beside whether a change was made whose answer was refused ([`is_done_unanswered`]).
 const OF_OUTCOME: [FieldId; 2] = [well_known::RESPONSE_CODE, well_known::DECISION];
 
 /// What `actor.kind` is derived from, where there is a name: without one it depends on the status. The same is true of
