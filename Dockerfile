@@ -7,8 +7,8 @@ COPY . .
 # The caches keep a second build from compiling OpenSSL and librdkafka again.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin tripline \
-    && cp target/release/tripline /usr/local/bin/tripline \
+    cargo build --profile dist --locked --bin tripline \
+    && cp target/dist/tripline /usr/local/bin/tripline \
     && strip /usr/local/bin/tripline
 RUN mkdir /state
 

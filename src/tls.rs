@@ -9,7 +9,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 /// The provider of cryptography that all connections use.
@@ -74,7 +74,8 @@ pub fn clients(
 }
 
 /// A server that shows these certificates, its own first, and speaks HTTP/1.1. It takes every client, or
-/// only these.
+/// only these; each connection of theirs is begun with a certificate, as one that goes on with an earlier one
+/// (RFC 8446, section 2.2) would be asked for none.
 ///
 /// # Errors
 /// If there is no key in PEM, or it is not that of the first certificate.
@@ -85,6 +86,7 @@ pub fn server(
 ) -> Result<ServerConfig, String> {
     let key = PrivateKeyDer::from_pem_slice(key_pem)
         .map_err(|error| format!("there is no key in it that can be read: {error}"))?;
+    let is_asked = clients.is_some();
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring has the versions of TLS that rustls takes for safe")
@@ -92,5 +94,9 @@ pub fn server(
         .with_single_cert(certificates, key)
         .map_err(|error| format!("it does not go with the certificate: {error}"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if is_asked {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }

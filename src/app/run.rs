@@ -164,12 +164,13 @@ async fn run_in(
     let bound = pages.spawn(async move { web::bind(&web.listen, web.may_be_reached()).await });
     let listener = bound.await.expect("whoever binds does not panic")?;
     let stop_server = CancellationToken::new();
+    let desk = Desk::new(&general.state, &general.ledger.directory, Some(entries));
     let context = ServerContext {
         status: Arc::clone(&status),
         metrics: Arc::clone(&metrics),
         reload,
         acts,
-        desk: Desk::new(&general.state, &general.ledger.directory, Some(entries)),
+        desk: desk.clone(),
         events: Events::new(fetch_event(&configuration)),
         slack: configuration.build_slack(),
     };
@@ -206,6 +207,7 @@ async fn run_in(
                 missing,
                 status,
                 state,
+                desk,
             };
             let requests = (reload_requests, act_requests, entry_requests);
             let end = watch(watched, general.reload_interval, requests, hangup).await;
@@ -361,6 +363,7 @@ struct Watched<'a> {
     missing: Option<Alert>,
     status: Arc<Status>,
     state: PathBuf,
+    desk: Desk,
 }
 
 impl Watched<'_> {
@@ -472,19 +475,19 @@ async fn watch(
             Some(entry) = entries.recv() => watched.pipeline.record(entry),
             _ = views.tick(), if !stopping => {
                 let looks = tokio::task::block_in_place(|| notes::take(&watched.state));
-                for entry in looks {
+                for entry in looks.into_iter().chain(watched.desk.left_out(false)) {
                     watched.pipeline.record(entry);
                 }
             }
             _ = terminate.recv() => {
-                stop(&watched.pipeline, &mut stopping, "SIGTERM");
+                stop(&watched, &mut stopping, "SIGTERM");
             }
             _ = interrupt.recv() => {
                 if stopping {
                     tracing::warn!("second interrupt: ending at once; what is owed is in the checkpoint");
                     return Ok(RunEnd::Stopped { pending_count: 0 });
                 }
-                stop(&watched.pipeline, &mut stopping, "interrupt");
+                stop(&watched, &mut stopping, "interrupt");
             }
         }
     }
@@ -514,8 +517,11 @@ fn answer(request: ReloadRequest, outcome: ReloadOutcome) {
     }
 }
 
-fn stop(pipeline: &Pipeline, stopping: &mut bool, why: &str) {
+fn stop(watched: &Watched<'_>, stopping: &mut bool, why: &str) {
     tracing::info!("{why}: stopping; finishing what is held");
     *stopping = true;
-    pipeline.stop();
+    for entry in watched.desk.left_out(true) {
+        watched.pipeline.record(entry);
+    }
+    watched.pipeline.stop();
 }

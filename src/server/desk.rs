@@ -3,14 +3,14 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{caller::Caller, problem::Problem, recent::Recent};
+use super::{caller::Caller, problem::Problem, recent::Recent, refusals::Refusals};
 use crate::{
     archive::Reader,
     ask::AskError,
@@ -29,12 +29,6 @@ const REPORTS_MAX: usize = 1;
 /// How long a report may take: 60 s, within what a connection waits for its answer.
 const REPORT_WAIT: Duration = Duration::from_secs(60);
 
-/// Refusals that become entries within a minute: 60. Further ones are counted in the next entry.
-const REFUSALS_MAX: u32 = 60;
-
-/// The minute of [`REFUSALS_MAX`].
-const REFUSALS_SPAN: Duration = Duration::from_secs(60);
-
 /// Where the ledger is asked and told.
 #[derive(Clone)]
 pub struct Desk {
@@ -47,13 +41,6 @@ pub struct Desk {
     refusals: Arc<Mutex<Refusals>>,
     /// Changes of alerts that were read a moment ago.
     pub(super) recent: Arc<Recent>,
-}
-
-#[derive(Debug, Default)]
-struct Refusals {
-    began: Option<Instant>,
-    count: u32,
-    left_out: u64,
 }
 
 impl Desk {
@@ -158,28 +145,34 @@ impl Desk {
         self.record(entry_of(EntryKind::Login, "browser", what, caller))
     }
 
-    /// Somebody was refused. `caller` is as whom, if that is known; these entries are bounded in number.
+    /// Somebody was refused whom we know, by this name; these entries are bounded in number.
     pub(super) fn refused(&self, (name, address): (&str, &str), path: &str, why: &str) {
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if refusals.began.is_none_or(|began| now.duration_since(began) >= REFUSALS_SPAN) {
-            (refusals.began, refusals.count) = (Some(now), 0);
+        self.refused_of(name, (name, address), path, why);
+    }
+
+    /// The same of somebody who is not known; the name, if there is one, is only what they say.
+    pub(super) fn unknown(&self, who: (&str, &str), path: &str, why: &str) {
+        self.refused_of("", who, path, why);
+    }
+
+    fn refused_of(&self, known: &str, (name, address): (&str, &str), path: &str, why: &str) {
+        if self.lock().admit(known, Instant::now()) {
+            // Whoever is refused gets nothing to see, recorded or not.
+            drop(self.record(refusal(path, name).detail(why).fact("address", address)));
         }
-        refusals.count += 1;
-        if refusals.count > REFUSALS_MAX {
-            refusals.left_out += 1;
-            return;
-        }
-        let mut entry = Entry::new(EntryKind::Login, path, "refused")
-            .by(name)
-            .detail(why)
-            .fact("address", address);
-        if refusals.left_out > 0 {
-            entry = entry.count("left_out", std::mem::take(&mut refusals.left_out));
-        }
-        drop(refusals);
-        // Whoever is refused gets nothing to see, recorded or not.
-        drop(self.record(entry));
+    }
+
+    /// Entries on refusals that became none, once the minute of a caller is over, or all before the end.
+    pub fn left_out(&self, all: bool) -> Vec<Entry> {
+        let left_out = self.lock().take_left_out(Instant::now(), all).into_iter();
+        let why = "more than 60 within a minute";
+        left_out
+            .map(|(name, count)| refusal("", &name).detail(why).count("left_out", count))
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something that somebody brought, as soon as there is room for it.
@@ -207,6 +200,10 @@ impl Desk {
             )
         })
     }
+}
+
+fn refusal(path: &str, name: &str) -> Entry {
+    Entry::new(EntryKind::Login, path, "refused").by(name)
 }
 
 fn entry_of(kind: EntryKind, subject: &str, what: &str, caller: &Caller) -> Entry {

@@ -133,9 +133,15 @@ impl Guard {
         };
         // Where nobody can be known, health and metrics are all there is.
         let is_all_there_is = !self.door.knows_somebody() && !matches!(needs, Needs::Right(_));
+        // Metrics name the rules that fire: who is known and has no role sees no more of them than nobody.
+        let right = match needs {
+            Needs::Right(right) => Some(right),
+            Needs::Metrics if !is_public => Some(Right::SeeAlerts),
+            Needs::Nothing | Needs::Signature | Needs::Health | Needs::Metrics => None,
+        };
         match known {
-            Known::Caller(caller) => match needs {
-                Needs::Right(right) if !caller.may(right) => {
+            Known::Caller(caller) => match right {
+                Some(right) if !caller.may(right) => {
                     let why = format!("{} ({})", needed(right), caller.roles_text());
                     let address = peer.address.to_string();
                     self.desk.refused((&caller.name, &address), request.uri().path(), &why);
@@ -155,12 +161,12 @@ impl Guard {
             Known::Nobody => Err(self.challenge(request, unknown())),
             Known::Wrong(name, why) => {
                 let address = peer.address.to_string();
-                self.desk.refused((&name, &address), request.uri().path(), why);
+                self.desk.unknown((&name, &address), request.uri().path(), why);
                 Err(self.challenge(request, Problem { message: why.to_owned(), ..unknown() }))
             }
             Known::Blocked => {
                 let address = peer.address.to_string();
-                self.desk.refused(("", &address), request.uri().path(), "too many tries");
+                self.desk.unknown(("", &address), request.uri().path(), "too many tries");
                 let mut refused = refused(request, Refusal::Tries, too_many());
                 refused.answer.headers_mut().insert(header::RETRY_AFTER, retry_after());
                 Err(refused)

@@ -71,13 +71,13 @@ pub(super) async fn log_in(
             Err(problem) => page(&guard, &to, &problem.message, problem.status),
         },
         Known::Blocked => {
-            context.desk.refused((&user, &address), "/login", "too many tries");
+            context.desk.unknown((&user, &address), "/login", "too many tries");
             guard.count(Refusal::Tries);
             let problem = too_many();
             page(&guard, &to, &format!("{}; {}", problem.message, problem.hint), problem.status)
         }
         Known::Wrong(_, why) => {
-            context.desk.refused((&user, &address), "/login", why);
+            context.desk.unknown((&user, &address), "/login", why);
             guard.count(Refusal::Unauthorized);
             page(&guard, &to, why, StatusCode::UNAUTHORIZED)
         }

@@ -23,6 +23,7 @@ mod permissions;
 mod problem;
 mod questions;
 mod recent;
+mod refusals;
 mod reports;
 mod route;
 mod routes;

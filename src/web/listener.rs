@@ -21,7 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, MissedTickBehavior},
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{rustls::pki_types::CertificateDer, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -39,6 +39,9 @@ const HEADERS_MAX: usize = 64;
 
 /// How often it is looked who is too slow: 500 ms.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether the certificate that a client showed still holds: 2 s. A connection can be open for weeks.
+const LOOK_AT_CLIENT: Duration = Duration::from_secs(2);
 
 /// How long requests that are under way may take once the server stops: 5 s.
 const STOP_WAIT: Duration = Duration::from_secs(5);
@@ -189,24 +192,41 @@ async fn connection(
     let guard = Arc::new(guard);
     let close = guard.close().clone();
     let served = async {
-        let stream = match certificate {
+        let mut shown = Vec::new();
+        let stream = match &certificate {
             None => Stream::Plain(stream),
             Some(certificate) => match certificate.acceptor().accept(stream).await {
                 Ok(stream) => {
-                    let shown = stream.get_ref().1.peer_certificates();
-                    let shown = shown.and_then(|shown| Subject::of(shown.first()?));
-                    peer.subject = shown.map(Arc::new);
+                    shown = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+                    peer.subject = shown.first().and_then(|own| Subject::of(own)).map(Arc::new);
                     Stream::Tls(Box::new(stream))
                 }
                 Err(_) => return guard.refuse(Refusal::Handshake),
             },
         };
         guard.enter(Phase::Head, Instant::now());
-        speak(Watched { stream, guard: Arc::clone(&guard) }, peer, router, stop).await;
+        let watched = Watched { stream, guard: Arc::clone(&guard) };
+        tokio::select! {
+            () = no_longer_taken(certificate.as_deref(), &shown) => guard.refuse(Refusal::Handshake),
+            () = speak(watched, peer, router, stop) => {}
+        }
     };
     tokio::select! {
         () = close.cancelled() => {}
         () = served => {}
+    }
+}
+
+/// Until a client would no longer be taken that showed these certificates; for ever, if it need show none.
+async fn no_longer_taken(certificate: Option<&Certificate>, shown: &[CertificateDer<'static>]) {
+    let Some(certificate) = certificate.filter(|_| !shown.is_empty()) else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(LOOK_AT_CLIENT).await;
+        if !certificate.takes(shown) {
+            return;
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Command, Stdio},
+    path::Path,
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -377,35 +378,54 @@ async fn client_certificates_open_the_door() {
         "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    for (name, may) in [(Some("client"), true), (None, false), (Some("stranger"), false)] {
+    let connect = |name: Option<&str>, options: &[&str]| {
         let mut command = Command::new("openssl");
-        command.args([
-            "s_client",
-            "-quiet",
-            "-verify_quiet",
-            "-CAfile",
-            &path("ca.pem"),
-            "-connect",
-        ]);
-        command.arg(webhook.address.to_string());
+        command.args(["s_client", "-verify_quiet", "-CAfile", &path("ca.pem"), "-connect"]);
+        command.arg(webhook.address.to_string()).args(options);
         if let Some(name) = name {
             let (cert, key) = (path(&format!("{name}.pem")), path(&format!("{name}.key")));
             command.args(["-cert", &cert, "-key", &key]);
         }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the openssl command is installed");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.spawn().expect("the openssl command is installed")
+    };
+    let answered = |child: Child| {
+        let answer = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&answer.stdout).into_owned()
+    };
+    for (name, may) in [(Some("client"), true), (None, false), (Some("stranger"), false)] {
+        let mut child = connect(name, &["-quiet"]);
         // Whoever is refused may be gone already.
         drop(child.stdin.as_mut().unwrap().write_all(request.as_bytes()));
-        let answer = child.wait_with_output().unwrap();
-        let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let answer = answered(child);
         assert_eq!(answer.starts_with("HTTP/1.1 200"), may, "{name:?}: {answer}");
     }
-    assert!(webhook.troubled("handshake").await.0 >= 2);
-    assert_eq!(webhook.batches(), 1);
+    // No connection goes on with an earlier one: its certificate may have ended since.
+    let session = path("session");
+    let mut child = connect(Some("client"), &["-quiet", "-sess_out", &session]);
+    child.stdin.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
+    assert!(answered(child).starts_with("HTTP/1.1 200"));
+    assert!(!Path::new(&session).exists(), "a session was given");
+    let mut child = connect(Some("client"), &["-tls1_2", "-reconnect"]);
+    drop(child.stdin.take());
+    let answer = answered(child);
+    assert!(answer.contains("New, ") && !answer.contains("Reused, "), "{answer}");
+    // One that is open is closed once its authority is taken away.
+    let mut child = connect(Some("client"), &["-quiet"]);
+    let request = request.replace("Connection: close\r\n", "");
+    child.stdin.as_mut().unwrap().write_all(request.as_bytes()).unwrap();
+    let mut begin = [0; 12];
+    child.stdout.as_mut().unwrap().read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    let refused = webhook.troubled("handshake").await.0;
+    assert!(refused >= 2, "{refused}");
+    fs::copy(path("other.pem"), path("ca.pem")).unwrap();
+    let more = |seen: &Seen| seen.troubles.lock().unwrap()["handshake"].0 > refused;
+    webhook.until("it is closed", more).await;
+    child.stdout.as_mut().unwrap().read_to_end(&mut Vec::new()).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(webhook.batches(), 3);
 }
 
 /// The process dies and begins anew; what was sent twice, by two ways, counts once.

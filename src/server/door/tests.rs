@@ -555,6 +555,24 @@ async fn a_flood_of_refusals_is_a_bounded_number_of_entries() {
         count += 1;
     }
     assert_eq!(count, 60);
+    // What somebody tries whom we know does not go under in it, and what was left out is told.
+    let viewer = "Bearer viewer-viewer-viewer-viewer-viewer";
+    let refused = ask("GET", "/api/v1/timeline").with("authorization", viewer);
+    assert_eq!(refused.code(&world).await, 403);
+    assert_eq!(world.entries.try_recv().unwrap().party, "v");
+    let left_out = world.guard.desk.left_out(true).pop().unwrap();
+    assert_eq!((left_out.party.as_str(), left_out.count_of("left_out")), ("", 140));
+}
+
+#[tokio::test]
+async fn who_has_no_role_sees_no_metrics() {
+    let world = world(AUTH, true);
+    for (groups, code) in [("others", 403), ("others, viewers", 200)] {
+        let asked = ask("GET", "/metrics").from([10, 9, 1, 1]).with("x-forwarded-user", "eve");
+        let asked = asked.with("x-tripline-secret", "proxy-secret");
+        let asked = asked.with("x-forwarded-groups", groups);
+        assert_eq!(asked.code(&world).await, code, "{groups}");
+    }
 }
 
 #[tokio::test]

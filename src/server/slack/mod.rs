@@ -219,7 +219,7 @@ pub(super) async fn receive(
         Err(why) => {
             guard.count(why.counted_as());
             let problem = why.problem();
-            context.desk.refused(("", &peer.address.to_string()), PATH, &problem.message);
+            context.desk.unknown(("", &peer.address.to_string()), PATH, &problem.message);
             return problem.into_text();
         }
     };
