@@ -1,6 +1,6 @@
 //! The whole configuration: what each module reads of it, and what is built from it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, slice, sync::Arc, time::Duration};
 
 use crate::{
     config::{
@@ -16,7 +16,7 @@ use crate::{
     },
     file,
     kafka::Producer,
-    notify::{self, BuildContext, Printer, ReceiverConfig, Receivers},
+    notify::{self, BuildContext, Printer, ReceiverConfig, Receivers, print_to_stdout},
     server::{CallSlack, Credentials, ServerSettings, Slack, SlackApp, SlackCall},
     source::RecordReader,
     store::{
@@ -149,20 +149,24 @@ impl Configuration {
         DispatchPlan { inhibit, ..notify::plan(&self.receivers, self.route.clone()) }
     }
 
-    /// Tries every secret, without keeping any.
+    /// Tries every secret and certificate, and what is built from them, without keeping any.
     ///
     /// # Errors
-    /// Those that cannot be read.
+    /// Those that cannot be read; if all can, what cannot be built. What Kafka alone would say of them is not known:
+    /// a producer would call its brokers.
     pub fn check_secrets(&self) -> Result<(), Vec<Diagnostic>> {
         let problem = |why| Diagnostic::error_nowhere(code::RECEIVER_IMPOSSIBLE, why);
-        let problems: Vec<Diagnostic> = self.unreadable().into_iter().map(problem).collect();
-        if !problems.is_empty() {
-            return Err(problems);
+        let mut problems: Vec<Diagnostic> = self.unreadable().into_iter().map(problem).collect();
+        if problems.is_empty() {
+            problems.extend(self.build_server().err().unwrap_or_default());
+            problems.extend(self.build_sources().err().unwrap_or_default());
+            let built = self.receivers.iter().filter(|receiver| !receiver.writes_topic());
+            let built = built.map(|receiver| {
+                self.build_these(slice::from_ref(receiver), print_to_stdout(false))
+            });
+            problems.extend(built.filter_map(Result::err).flatten());
         }
-        let http = &self.general.http;
-        let built = http.auth.as_ref().map(|auth| Credentials::build(auth, self.secret_source()));
-        let why = |why| Diagnostic::error_nowhere(code::SERVER_IMPOSSIBLE, format!("http.{why}"));
-        built.transpose().map(drop).map_err(|problem| vec![why(problem)])
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// Secrets that cannot be read, each with why, and the files among them by name; certificates count as secrets.
@@ -206,12 +210,20 @@ impl Configuration {
     /// # Errors
     /// Everything that is wrong with any of them.
     pub fn build_receivers(&self, printer: Printer) -> Result<Receivers, Vec<Diagnostic>> {
+        self.build_these(&self.receivers, printer)
+    }
+
+    fn build_these(
+        &self,
+        receivers: &[ReceiverConfig],
+        printer: Printer,
+    ) -> Result<Receivers, Vec<Diagnostic>> {
         let context = BuildContext {
             secret: self.secret_source(),
             external_url: self.general.http.external_url.clone(),
             printer,
         };
-        notify::build(&self.receivers, context)
+        notify::build(receivers, context)
     }
 
     /// Whom the HTTP server answers.

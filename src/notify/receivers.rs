@@ -210,6 +210,11 @@ impl ReceiverConfig {
         self.notifiers.iter().flat_map(|notifier| notifier.config.secrets()).collect()
     }
 
+    /// Whether one of its notifiers writes a topic of Kafka.
+    pub fn writes_topic(&self) -> bool {
+        self.notifiers.iter().any(|notifier| notifier.config.topic().is_some())
+    }
+
     /// Further files that decide how its notifiers are built.
     pub fn files(&self) -> Vec<String> {
         self.notifiers.iter().flat_map(|notifier| notifier.config.files()).collect()

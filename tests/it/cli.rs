@@ -4,6 +4,7 @@ use std::{fs, process::Stdio};
 
 use crate::{
     binary::{run, tripline},
+    certificates::sign,
     running::{Running, event},
 };
 
@@ -75,6 +76,27 @@ fn check_shows_mistakes_of_configuration_and_rules_together_in_every_format() {
     assert!(check(&["--format", "github"]).starts_with("::error "));
     let (code, _, err) = run(tripline(directory.path()).args(["check", "--format", "xml"]));
     assert!(code == 2 && err.contains("text, json, sarif, github"), "{err}");
+}
+
+/// What `run` would refuse at its next start is found before.
+#[test]
+fn check_finds_certificates_that_do_not_fit() {
+    let directory = directory();
+    let root = directory.path();
+    sign(root, &[("ca", "one"), ("ca", "two")]);
+    fs::write(root.join("none.pem"), "x\n").unwrap();
+    let config = "sources: [{webhook: {listen: '127.0.0.1:0', tls: {cert_file: none.pem, key_file: one.key}, insecure: true}}]\n\
+        rules: rules\nstate: state\nhttp: {tls: {cert_file: one.pem, key_file: two.key}}\n\
+        receivers: [{name: r, webhook: {url: 'https://localhost', ca_file: none.pem}}]\nroute: {receiver: r}\n";
+    fs::write(root.join("tripline.yaml"), config).unwrap();
+    let (code, out, _) = run(tripline(root).arg("check"));
+    assert_eq!(code, 2, "{out}");
+    for wrong in
+        ["http.tls.key_file: ", "tls.cert_file: there is no certificate", "webhook.ca_file"]
+    {
+        assert!(out.contains(wrong), "{wrong}: {out}");
+    }
+    assert!(out.contains("3 errors"), "{out}");
 }
 
 #[test]
