@@ -10,7 +10,12 @@ use std::{
 use axum::http::StatusCode;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{caller::Caller, problem::Problem, recent::Recent, refusals::Refusals};
+use super::{
+    caller::Caller,
+    problem::Problem,
+    recent::Recent,
+    refusals::{REFUSALS_MAX, Refusals},
+};
 use crate::{
     archive::Reader,
     ask::AskError,
@@ -165,9 +170,9 @@ impl Desk {
     /// Entries on refusals that became none, once the minute of a caller is over, or all before the end.
     pub fn left_out(&self, all: bool) -> Vec<Entry> {
         let left_out = self.lock().take_left_out(Instant::now(), all).into_iter();
-        let why = "more than 60 within a minute";
+        let why = format!("more than {REFUSALS_MAX} within a minute");
         left_out
-            .map(|(name, count)| refusal("", &name).detail(why).count("left_out", count))
+            .map(|(name, count)| refusal("", &name).detail(&why).count("left_out", count))
             .collect()
     }
 

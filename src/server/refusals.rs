@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Refusals of a caller that become entries within a minute: 60.
-const REFUSALS_MAX: u32 = 60;
+pub(super) const REFUSALS_MAX: u32 = 60;
 
 /// The minute of [`REFUSALS_MAX`].
 const SPAN: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ words! {
         Full = "full",
         /// The client took too long to say something, or to hear the answer.
         Slow = "slow",
-        /// No TLS came about.
+        /// No TLS came about, or the certificate that a client showed holds no longer.
         Handshake = "handshake",
         /// As many requests as may be were being answered, or bodies were coming.
         Busy = "busy",
